@@ -1,0 +1,1 @@
+"""The command line, the server, the viewer: the only place that knows argv, the environment and HTTP."""

@@ -1,0 +1,21 @@
+"""The `glassine` command.
+
+Spawned workers import this module again, so it imports nothing heavy.
+"""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line; the exit status is 0 done, 1 problem found or conversion failed, 2 wrong usage."""
+    # One thread in each process: the work is cut into processes, and OpenBLAS's threads cost start-up time and memory.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    from app.cli import run
+
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The options of every command, each with its type, bounds, default and help, once.
+
+The command line and the API are both made from these models.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Encoding = Literal["auto", "raw", "jpeg", "png", "jxl", "compressed_segmentation", "compresso"]
+
+
+def _numbers(value: object) -> object:
+    """Split `64,64,64`; what is no text is left for pydantic to check."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+Extents = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=2048)], Annotated[int, Field(ge=1, le=2048)], Annotated[int, Field(ge=1, le=2048)]],
+    BeforeValidator(_numbers),
+]
+Voxels = Annotated[tuple[int, int, int], BeforeValidator(_numbers)]
+_Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Nanometres = Annotated[tuple[_Length, _Length, _Length], BeforeValidator(_numbers)]
+
+
+class Options(BaseModel):
+    """What all option models share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ConvertOptions(Options):
+    """How a source becomes a volume."""
+
+    type: Literal["auto", "image", "segmentation"] = Field(
+        "auto", description="What the voxels are; auto takes 32- and 64-bit integers and NIfTI label files for a segmentation."
+    )
+    encoding: Encoding = Field("auto", description="Chunk encoding; auto is lossless: raw, or compressed_segmentation for labels.")
+    jpeg_quality: int = Field(85, ge=1, le=100, description="Quality of jpeg chunks.")
+    chunk_size: Extents | None = Field(
+        None, description="Voxels a chunk along x,y,z; near 64,64,64 when left out, flatter where the volume is thin."
+    )
+    scales: int | None = Field(None, ge=1, le=32, description="How many scales; down to a single chunk when left out.")
+    axes: str | None = Field(
+        None, pattern="^[xyzct]{2,5}$", description="The array's axes, slowest on disk first, e.g. zyx or zyxc (c channels, t time)."
+    )
+    channel: int | None = Field(None, ge=0, description="Take only this channel, counted from 0.")
+    time: int | None = Field(None, ge=0, description="Take this point of the time axis, counted from 0.")
+    resolution: Nanometres | None = Field(
+        None, description="Voxel size along x,y,z in nm, when the source has none or it is wrong."
+    )
+    voxel_offset: Voxels = Field((0, 0, 0), description="Coordinate of the first voxel, in voxels along x,y,z.")
+    layout: Literal["auto", "nested", "flat"] = Field(
+        "auto", description="nested: KEY/X/Y/Z.gz; flat: the viewer's own names, for any static file host; auto is nested."
+    )
+    memory: str = Field(
+        "1GB", pattern=r"^\d+(\.\d+)?\s*([kKMGT]i?B?|B)?$", description="Memory the whole run may take, e.g. 4GB."
+    )
+    executor: str = Field(
+        "processes", pattern=r"^(serial|processes(:[1-9]\d*)?)$", description="serial, processes (one a core) or processes:N."
+    )
+    overwrite: bool = Field(False, description="Replace a dataset that came from something else.")
+
+
+class ServeOptions(Options):
+    """How datasets are served."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=64, description="Server processes.")

@@ -1,0 +1,1 @@
+"""What is read: every kind of input behind one interface."""

@@ -1,0 +1,145 @@
+"""Boxes of voxels, chunk grids, chunk names and the compressed Morton code.
+
+Follows docs/datasource/precomputed/volume.md ("unsharded chunk storage") and sharded.md ("compressed Morton code").
+A grid starts at its scale's voxel_offset, never at 0; its upper edge chunks are cut, its lower ones never.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from formats.errors import ChunkNameError
+
+Triple = tuple[int, int, int]
+
+_NAME = re.compile(r"(-?\d+)-(-?\d+)_(-?\d+)-(-?\d+)_(-?\d+)-(-?\d+)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A half-open box of voxels, start <= voxel < end, in x, y, z."""
+
+    start: Triple
+    end: Triple
+
+    @property
+    def shape(self) -> Triple:
+        """Extents in voxels, x, y, z."""
+        (a, b, c), (d, e, f) = self.start, self.end
+        return d - a, e - b, f - c
+
+    @property
+    def voxels(self) -> int:
+        """Number of voxels; 0 when an extent is not positive."""
+        return math.prod(max(0, n) for n in self.shape)
+
+    def intersection(self, other: "Box") -> "Box":
+        """Return what both boxes hold; its extents are 0 or less where they do not meet."""
+        return Box(_pairwise(max, self.start, other.start), _pairwise(min, self.end, other.end))
+
+    def union(self, other: "Box") -> "Box":
+        """Return the smallest box that holds both."""
+        return Box(_pairwise(min, self.start, other.start), _pairwise(max, self.end, other.end))
+
+    def shifted(self, offset: Triple) -> "Box":
+        """Return the box moved by offset voxels."""
+        return Box(_pairwise(_add, self.start, offset), _pairwise(_add, self.end, offset))
+
+    def slices(self, origin: Triple = (0, 0, 0)) -> tuple[slice, slice, slice]:
+        """Return the slices of this box in an array whose first voxel is origin."""
+        x, y, z = (slice(a - o, b - o) for a, b, o in zip(self.start, self.end, origin, strict=True))
+        return x, y, z
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The chunks of one scale: voxel_offset, size and chunk_size in voxels, x, y, z."""
+
+    voxel_offset: Triple
+    size: Triple
+    chunk_size: Triple
+
+    @property
+    def box(self) -> Box:
+        """All voxels of the scale."""
+        return Box(self.voxel_offset, _pairwise(_add, self.voxel_offset, self.size))
+
+    @property
+    def shape(self) -> Triple:
+        """Number of chunks along x, y, z."""
+        return _pairwise(lambda n, c: -(-n // c), self.size, self.chunk_size)
+
+    def chunk_box(self, cell: Triple) -> Box:
+        """Return the voxels of one chunk, cut at the upper end of the scale."""
+        start = _triple(o + g * c for o, g, c in zip(self.voxel_offset, cell, self.chunk_size, strict=True))
+        return Box(start, _pairwise(_add, start, self.chunk_size)).intersection(self.box)
+
+    def cells(self) -> Iterator[Triple]:
+        """Yield every chunk's grid position, x fastest."""
+        for z, y, x in product(*(range(n) for n in reversed(self.shape))):
+            yield x, y, z
+
+    def cells_within(self, box: Box) -> Iterator[Triple]:
+        """Yield the grid positions, x fastest, of the chunks that begin inside box."""
+        ranges = (
+            range(max(0, -(-(a - o) // c)), min(n, -(-(b - o) // c)))
+            for a, b, o, c, n in zip(box.start, box.end, self.voxel_offset, self.chunk_size, self.shape, strict=True)
+        )
+        xs, ys, zs = ranges
+        for z, y, x in product(zs, ys, xs):
+            yield x, y, z
+
+
+def chunk_name(box: Box) -> str:
+    """Return the viewer's name of a chunk, `x0-x1_y0-y1_z0-z1`, in absolute voxels."""
+    return "_".join(f"{a}-{b}" for a, b in zip(box.start, box.end, strict=True))
+
+
+def parse_chunk_name(name: str) -> Box:
+    """Return the box that a chunk name tells.
+
+    Raises ChunkNameError unless the name is exactly what chunk_name gives for a box with positive extents.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise ChunkNameError(f"chunk name {name!r}: expected x0-x1_y0-y1_z0-z1 with whole numbers")
+    x0, x1, y0, y1, z0, z1 = (int(n) for n in match.groups())
+    box = Box((x0, y0, z0), (x1, y1, z1))
+    if min(box.shape) < 1 or chunk_name(box) != name:
+        raise ChunkNameError(f"chunk name {name!r}: expected each begin below its end, written without leading zeros")
+    return box
+
+
+def compressed_morton_code(cell: Triple, grid_shape: Triple) -> int:
+    """Return the chunk id of a grid position in a sharded scale (sharded.md, "compressed Morton code").
+
+    Bit i of axis d is emitted only where 2**i < grid_shape[d]; x, y, z take turns.
+    Raises ValueError for a cell outside the grid and for a grid that needs more than 64 bits.
+    """
+    if any(not 0 <= c < n for c, n in zip(cell, grid_shape, strict=True)):
+        raise ValueError(f"grid position {cell} lies outside the grid of {grid_shape} chunks")
+    bits = [(n - 1).bit_length() for n in grid_shape]
+    if sum(bits) > 64:
+        raise ValueError(f"a grid of {grid_shape} chunks needs {sum(bits)} bits, a chunk id has 64: use larger chunks")
+    code = position = 0
+    for i in range(max(bits)):
+        for axis in range(3):
+            if i < bits[axis]:
+                code |= (cell[axis] >> i & 1) << position
+                position += 1
+    return code
+
+
+def _add(a: int, b: int) -> int:
+    return a + b
+
+
+def _triple(numbers: Iterator[int]) -> Triple:
+    x, y, z = numbers
+    return x, y, z
+
+
+def _pairwise(function: Callable[[int, int], int], a: Triple, b: Triple) -> Triple:
+    return function(a[0], b[0]), function(a[1], b[1]), function(a[2], b[2])
