@@ -36,14 +36,18 @@ class ConvertOptions(Options):
     type: Literal["auto", "image", "segmentation"] = Field(
         "auto", description="What the voxels are; auto takes 32- and 64-bit integers and NIfTI label files for a segmentation."
     )
-    encoding: Encoding = Field("auto", description="Chunk encoding; auto is lossless: raw, or compressed_segmentation for labels.")
+    encoding: Encoding = Field(
+        "auto", description="Chunk encoding; auto is lossless: raw, or compressed_segmentation for labels."
+    )
     jpeg_quality: int = Field(85, ge=1, le=100, description="Quality of jpeg chunks.")
     chunk_size: Extents | None = Field(
         None, description="Voxels a chunk along x,y,z; near 64,64,64 when left out, flatter where the volume is thin."
     )
     scales: int | None = Field(None, ge=1, le=32, description="How many scales; down to a single chunk when left out.")
     axes: str | None = Field(
-        None, pattern="^[xyzct]{2,5}$", description="The array's axes, slowest on disk first, e.g. zyx or zyxc (c channels, t time)."
+        None,
+        pattern="^[xyzct]{2,5}$",
+        description="The array's axes, slowest on disk first, e.g. zyx or zyxc (c channels, t time).",
     )
     channel: int | None = Field(None, ge=0, description="Take only this channel, counted from 0.")
     time: int | None = Field(None, ge=0, description="Take this point of the time axis, counted from 0.")
