@@ -1,0 +1,56 @@
+"""Mode pooling of labels: the most frequent label of each window, on a tie the one whose first voxel comes first, x fastest.
+
+No label is ever invented and the rule does not depend on the values of the labels.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.pooling.windows import completed
+from formats.grid import Triple
+
+_SLAB_BYTES = 1 << 18
+"""Planes are doubled in slabs that stay in the processor's second-level cache."""
+
+
+def mode_pooling(voxels: NDArray[Any], start: Triple, factors: Triple) -> NDArray[Any]:
+    """Return the most frequent label of each window on the global grid.
+
+    voxels: [x, y, z, channel], unsigned integers. start: global coordinate of the first voxel. factors: 1 or 2 along x, y, z.
+    Returns Fortran order, its first voxel at floor(start / factors).
+    """
+    whole = completed(voxels, start, factors)
+    if sum(f == 2 for f in factors) < 2:
+        # Of two voxels, either both are the same or the first wins the tie.
+        return np.asfortranarray(whole[:: factors[0], :: factors[1], :: factors[2]])
+    channels = [_pooled(whole[..., c], factors) for c in range(whole.shape[3])]
+    return channels[0][..., np.newaxis] if len(channels) == 1 else np.asfortranarray(np.stack(channels, axis=3))
+
+
+def _pooled(labels: NDArray[Any], factors: Triple) -> NDArray[Any]:
+    """Return the modes of windows of four or eight; labels: [x, y, z] in Fortran order, whole windows."""
+    if factors == (2, 2, 2):
+        return _eights(labels)
+    order = {(2, 2, 1): (0, 1, 2), (2, 1, 2): (0, 2, 1), (1, 2, 2): (1, 2, 0)}[factors]
+    moved = labels.transpose(order)
+    pooled = np.empty((moved.shape[0] // 2, moved.shape[1] // 2, moved.shape[2]), labels.dtype, order="F")
+    step = max(1, _SLAB_BYTES // moved[:, :, 0].nbytes)
+    for begin in range(0, moved.shape[2], step):
+        planes = moved[:, :, begin : begin + step]
+        # tinybrain's own kernel for windows of four breaks ties by another rule, so each plane is shown twice to the one for eight.
+        doubled = np.empty((*planes.shape[:2], 2 * planes.shape[2]), labels.dtype, order="F")
+        doubled[:, :, 0::2] = planes
+        doubled[:, :, 1::2] = planes
+        pooled[:, :, begin : begin + step] = _eights(doubled)
+    x, y, z = np.argsort(order)
+    return np.asfortranarray(pooled.transpose((x, y, z)))
+
+
+def _eights(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return the modes of windows of eight; labels: [x, y, z], whole windows, in Fortran order (tinybrain 1.7 is wrong on others)."""
+    from tinybrain.accelerated import mode_pooling_2x2x2
+
+    modes: NDArray[Any] = mode_pooling_2x2x2(labels)[0]
+    return modes

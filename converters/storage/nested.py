@@ -1,0 +1,92 @@
+"""The nested layout: `KEY/X/Y/Z.gz` for the chunk that the viewer calls `KEY/X_Y_Z`, so no folder grows to millions of entries.
+
+What compresses is stored as gzip under the name with `.gz`; a plain file wins over its `.gz` neighbour.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters.storage.files import read_file, write_file
+from formats.errors import ChunkNameError
+from formats.grid import parse_chunk_name
+from formats.gzip import compress, decompress
+
+_LARGEST_OBJECT = 1 << 32
+"""Bytes that a stored object may grow to when it is decompressed."""
+
+
+@dataclass(frozen=True)
+class NestedStorage:
+    """Objects below root, chunks in a folder each for x and y."""
+
+    root: Path
+
+    def get(self, name: str) -> bytes | None:
+        """Return an object decompressed, None when it is absent. Raises DecodeError for a corrupt `.gz`."""
+        path = self._path(name)
+        data = read_file(path)
+        if data is not None:
+            return data
+        packed = read_file(_packed(path))
+        return None if packed is None else decompress(packed, _LARGEST_OBJECT)
+
+    def get_range(self, name: str, start: int, length: int) -> bytes | None:
+        """Return length bytes of an object from start on, None when it is absent."""
+        try:
+            with open(self._path(name), "rb") as file:
+                file.seek(start)
+                return file.read(length)
+        except (FileNotFoundError, NotADirectoryError):
+            data = self.get(name)
+        return None if data is None else data[start : start + length]
+
+    def put(self, name: str, data: bytes, *, compressible: bool) -> int:
+        """Store an object, as gzip when it is compressible, and return the bytes it takes."""
+        path = self._path(name)
+        if compressible:
+            path, data = _packed(path), compress(data)
+        write_file(path, data)
+        return len(data)
+
+    def exists(self, name: str) -> bool:
+        """Tell whether the object is there."""
+        path = self._path(name)
+        return path.is_file() or _packed(path).is_file()
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the viewer's names of the objects in the folder prefix."""
+        folder = self.root / prefix
+        seen = set()
+        for parts in _files(folder, ()):
+            name = "_".join(parts).removesuffix(".gz")
+            if name not in seen:
+                seen.add(name)
+                yield f"{prefix}/{name}" if prefix else name
+
+    def _path(self, name: str) -> Path:
+        folder, _, last = name.rpartition("/")
+        try:
+            parse_chunk_name(last)
+        except ChunkNameError:
+            return self.root / name
+        return self.root.joinpath(folder, *last.split("_"))
+
+
+def _packed(path: Path) -> Path:
+    return path.with_name(path.name + ".gz")
+
+
+def _files(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the parts below folder of each file that is no deeper than a chunk is."""
+    if not folder.is_dir():
+        return
+    for name in sorted(os.listdir(folder)):
+        path = folder / name
+        if name.startswith("."):
+            continue
+        if path.is_file() and len(parts) in (0, 2):
+            yield (*parts, name)
+        elif path.is_dir() and len(parts) < 2:
+            yield from _files(path, (*parts, name))

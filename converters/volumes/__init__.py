@@ -1,0 +1,1 @@
+"""Volumes: a source's voxels as chunks at every scale."""
