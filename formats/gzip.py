@@ -1,0 +1,36 @@
+"""Real gzip (RFC 1952), as the viewer's DecompressionStream("gzip") wants it: never a bare zlib or deflate stream."""
+
+from isal import isal_zlib
+
+from formats.errors import DecodeError
+
+_LEVEL = 2
+_GZIP_WINDOW = 31
+"""zlib's wbits for a 32 KiB window inside a gzip header and trailer."""
+_Corrupt: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # isal's stub calls the class an instance
+
+
+def compress(data: bytes | memoryview) -> bytes:
+    """Return data as one gzip member without time or name: the same bytes for the same data on the same kind of processor."""
+    compressed: bytes = isal_zlib.compress(data, _LEVEL, _GZIP_WINDOW)
+    return compressed
+
+
+def decompress(data: bytes, limit: int) -> bytes:
+    """Return what one gzip member holds.
+
+    limit: bytes; never more than one byte beyond it is unpacked.
+    Raises DecodeError for what is no gzip, is corrupt or cut off, has bytes behind its end, or unpacks to more than limit.
+    """
+    reader = isal_zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        unpacked: bytes = reader.decompress(data, limit + 1)
+    except _Corrupt as error:
+        raise DecodeError(f"gzip data of {len(data)} bytes is corrupt: {error}") from error
+    if len(unpacked) > limit:
+        raise DecodeError(f"gzip data of {len(data)} bytes unpacks to more than the {limit} bytes expected")
+    if not reader.eof:
+        raise DecodeError(f"gzip data of {len(data)} bytes is cut off after {len(unpacked)} unpacked bytes")
+    if reader.unused_data:
+        raise DecodeError(f"gzip data has {len(reader.unused_data)} bytes behind its end, expected one gzip member and no more")
+    return unpacked
