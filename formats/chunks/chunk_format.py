@@ -7,18 +7,20 @@ import numpy as np
 
 from formats.grid import Triple
 
-_ALL_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
+DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
 
-# The combinations that the stock viewer decodes; it takes jxl with 1 channel only, because it never untangles
+# encoding -> data types and numbers of channels. The combinations that the stock viewer decodes; it takes jxl with 1 channel only, because it never untangles
 # the interleaved channels that its decoder gives. An empty tuple of channels: any number.
 _ACCEPTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
-    "raw": (_ALL_TYPES, ()),
+    "raw": (DATA_TYPES, ()),
     "jpeg": (("uint8",), (1, 3)),
     "png": (("uint8", "uint16"), (1, 2, 3, 4)),
     "jxl": (("uint8",), (1,)),
     "compressed_segmentation": (("uint32", "uint64"), ()),
     "compresso": (("uint8", "uint16", "uint32", "uint64"), (1,)),
 }
+
+ENCODINGS = tuple(_ACCEPTED)
 
 _LARGEST_BLOCK = 1 << 16
 """Voxels in a compressed_segmentation block; beyond this the library's table index no longer fits its 16 bits."""
@@ -29,7 +31,7 @@ class ChunkFormat:
     """How the chunks of one scale are encoded.
 
     encoding, data_type: the format's names, lower case. block_size: voxels x, y, z, of compressed_segmentation alone.
-    jpeg_quality: 1 to 100, as libjpeg counts, of jpeg alone.
+    jpeg_quality: 0 to 100, as libjpeg counts, of jpeg alone.
     """
 
     encoding: str
@@ -47,15 +49,15 @@ class ChunkFormat:
 def refusal(chunk_format: ChunkFormat) -> str | None:
     """Return why the stock viewer could not read such chunks, and what it could; None when it can."""
     encoding, data_type, channels = chunk_format.encoding, chunk_format.data_type, chunk_format.num_channels
-    if data_type not in _ALL_TYPES:
-        return f"data type {data_type!r} is none of the viewer's: {', '.join(_ALL_TYPES)}"
+    if data_type not in DATA_TYPES:
+        return f"data type {data_type!r} is none of the viewer's: {', '.join(DATA_TYPES)}"
     if channels < 1:
         return f"{channels} channels, expected at least 1"
     usable = [name for name in _ACCEPTED if _fits(name, data_type, channels)]
     if encoding not in usable:
         return f"encoding {encoding} cannot hold {data_type} with {channels} channel(s) for the viewer; use {' or '.join(usable)}"
-    if encoding == "jpeg" and not 1 <= chunk_format.jpeg_quality <= 100:
-        return f"jpeg quality {chunk_format.jpeg_quality}, expected 1 to 100"
+    if encoding == "jpeg" and not 0 <= chunk_format.jpeg_quality <= 100:
+        return f"jpeg quality {chunk_format.jpeg_quality}, expected 0 to 100"
     if encoding == "compressed_segmentation":
         return _block_refusal(chunk_format.block_size)
     return None
