@@ -3,12 +3,14 @@
 The one owner of these; volumes, links and later meshes, skeletons and annotations ask it.
 """
 
+import math
 from dataclasses import dataclass
 
 from formats.grid import Box, Triple
 
 Lengths = tuple[float, float, float]
-Affine = tuple[tuple[float, float, float, float], tuple[float, float, float, float], tuple[float, float, float, float]]
+Row = tuple[float, float, float, float]
+Affine = tuple[Row, Row, Row]
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,19 @@ class Geometry:
     def transform(self) -> Affine | None:
         """Return 3 x 4, from the dataset's nm (0 at the CORNER of voxel 0, voxel i covers [i, i+1) * resolution) to world nm.
 
+        The array's voxel i, centre, lies at (voxel_offset + i + 0.5) * resolution in the dataset.
         None where there is no affine: the dataset's own nm are then the world.
         """
-        raise NotImplementedError
+        if self.affine is None:
+            return None
+        x, y, z = (self._transform_row(row) for row in self.affine)
+        return x, y, z
+
+    def _transform_row(self, row: Row) -> Row:
+        a, b, c = row[:3]
+        r, s, t = self.resolution
+        i, j, k = (offset + 0.5 for offset in self.voxel_offset)
+        return a / r, b / s, c / t, row[3] - math.fsum((a * i, b * j, c * k))
 
     def box(self, shape: Triple) -> Box:
         """Return the voxels of a source of this shape in the dataset's coordinates."""
