@@ -24,6 +24,15 @@ _Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Nanometres = Annotated[tuple[_Length, _Length, _Length], BeforeValidator(_numbers)]
 
 
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def byte_count(text: str) -> int:
+    """Return the bytes that a text such as 4GB, 512MiB or 1000000 means; text: as ConvertOptions.memory allows it."""
+    number = text.rstrip("bBiIkKmMgGtT ")
+    return int(float(number) * _UNITS[text[len(number) :].strip().lower().removesuffix("b")])
+
+
 class Options(BaseModel):
     """What all option models share."""
 

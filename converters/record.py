@@ -29,7 +29,8 @@ class Record:
     glassine: the version that wrote it. source: the path as given. fingerprint: size and time of each file read.
     options: what the command was told. affine: the geometry's (voxel centre -> world nm). transform: dataset nm -> world nm,
     None when they are the same. world: "RAS" or "". contrast: one a channel, empty for a segmentation.
-    counts: chunks, empty_chunks, voxels, bytes ... as written, so that lost can be told from empty.
+    counts: chunks, empty_chunks and stored_bytes as written, so that lost can be told from empty.
+    largest_error: of any voxel, 0 where the data type holds all.
     """
 
     glassine: str
@@ -42,6 +43,7 @@ class Record:
     world: str = ""
     contrast: tuple[Contrast, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
+    largest_error: float = 0.0
 
 
 def encode_record(record: Record) -> bytes:
@@ -74,4 +76,4 @@ def _affine(rows: Any) -> Affine | None:
     a, b, c = (tuple(float(n) for n in row) for row in rows)
     if not len(a) == len(b) == len(c) == 4:
         raise ValueError("an affine has 3 rows of 4 numbers")
-    return a, b, c  # type: ignore[return-value]
+    return a, b, c

@@ -43,7 +43,8 @@ def _pool(slab: NDArray[Any], factors: Triple) -> NDArray[Any]:
     sums = _sums(slab, factors)
     count = factors[0] * factors[1] * factors[2]
     if sums.dtype.kind == "f":
-        return sums / count
+        sums /= count
+        return sums
     return _rounded(sums, count.bit_length() - 1)
 
 
@@ -70,7 +71,7 @@ def _neighbour_sums(slab: NDArray[Any], wide: np.dtype[Any]) -> NDArray[Any]:
     """
     pairs = slab.T.view(wide).T
     bits = wide.type(slab.dtype.itemsize * 8)
-    low = pairs << bits
+    low: NDArray[Any] = pairs << bits
     low >>= bits
     low += pairs >> bits
     return low
@@ -81,7 +82,7 @@ def _rounded(sums: NDArray[Any], shift: int) -> NDArray[Any]:
     if shift == 0:
         return sums
     number = sums.dtype.type
-    odd = sums >> number(shift)
+    odd: NDArray[Any] = sums >> number(shift)
     odd &= number(1)
     odd += number((1 << shift - 1) - 1)
     odd += sums
@@ -99,7 +100,8 @@ def _pool_uint64(slab: NDArray[Any], factors: Triple) -> NDArray[Any]:
     remainders &= number((1 << shift) - 1)
     half = number((1 << shift) >> 1)
     up = (remainders > half) | ((remainders == half) & (quotients & number(1) == 1) & (half > 0))
-    return quotients + up
+    quotients += up
+    return quotients
 
 
 def _strided_sums(slab: NDArray[Any], factors: Triple) -> NDArray[Any]:

@@ -39,7 +39,7 @@ def _pooled(labels: NDArray[Any], factors: Triple) -> NDArray[Any]:
     step = max(1, _SLAB_BYTES // moved[:, :, 0].nbytes)
     for begin in range(0, moved.shape[2], step):
         planes = moved[:, :, begin : begin + step]
-        # tinybrain's own kernel for windows of four breaks ties by another rule, so each plane is shown twice to the one for eight.
+        # tinybrain's kernel for windows of four breaks ties by another rule: each plane is shown twice to the one for eight.
         doubled = np.empty((*planes.shape[:2], 2 * planes.shape[2]), labels.dtype, order="F")
         doubled[:, :, 0::2] = planes
         doubled[:, :, 1::2] = planes
@@ -49,7 +49,7 @@ def _pooled(labels: NDArray[Any], factors: Triple) -> NDArray[Any]:
 
 
 def _eights(labels: NDArray[Any]) -> NDArray[Any]:
-    """Return the modes of windows of eight; labels: [x, y, z], whole windows, in Fortran order (tinybrain 1.7 is wrong on others)."""
+    """Return the modes of windows of eight; labels: [x, y, z], whole windows, Fortran order (tinybrain 1.7 is wrong on C)."""
     from tinybrain.accelerated import mode_pooling_2x2x2
 
     modes: NDArray[Any] = mode_pooling_2x2x2(labels)[0]

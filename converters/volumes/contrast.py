@@ -1,0 +1,65 @@
+"""Grey values for a first look: percentiles of a regular sample of the source."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.record import Contrast
+from formats.grid import Box
+
+SAMPLE_VOXELS = 1 << 20
+"""About as many voxels of the whole volume are looked at."""
+
+_LOW_PERCENTILE = 1.0
+_HIGH_PERCENTILE = 99.5
+
+
+def sample_stride(voxels: int) -> int:
+    """Return the step along each axis that leaves about SAMPLE_VOXELS of so many voxels."""
+    return max(1, round(math.cbrt(voxels / SAMPLE_VOXELS)))
+
+
+def sampled(voxels: NDArray[Any], box: Box, stride: int) -> NDArray[Any]:
+    """Return [n, channel], the voxels whose coordinates are multiples of stride, so that no tile's begin matters.
+
+    voxels: [x, y, z, channel], those of box.
+    """
+    x, y, z = (slice(-start % stride, None, stride) for start in box.start)
+    return voxels[x, y, z].reshape(-1, voxels.shape[3])
+
+
+def contrast_of(samples: Sequence[NDArray[Any]], extremes: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[Contrast, ...]:
+    """Return one Contrast a channel from each tile's sample [n, channel] and (minimum, maximum) [channel].
+
+    Background does not count: where one value fills a quarter of the sample or more and is the lowest one, the percentiles
+    are those of the other voxels. Values that are not finite do not count either.
+    """
+    sample = np.concatenate(samples)
+    lowest = np.min([low for low, _ in extremes], axis=0)
+    highest = np.max([high for _, high in extremes], axis=0)
+    return tuple(_channel_contrast(sample[:, c], float(lowest[c]), float(highest[c])) for c in range(sample.shape[1]))
+
+
+def extremes_of(voxels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return (minimum, maximum) of each channel; NaN is passed over. voxels: [x, y, z, channel]."""
+    if voxels.dtype.kind != "f":
+        return voxels.min(axis=(0, 1, 2)), voxels.max(axis=(0, 1, 2))
+    return np.fmin.reduce(voxels, axis=(0, 1, 2)), np.fmax.reduce(voxels, axis=(0, 1, 2))
+
+
+def _channel_contrast(values: NDArray[Any], minimum: float, maximum: float) -> Contrast:
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return Contrast(0.0, 1.0, _finite(minimum, 0.0), _finite(maximum, 1.0))
+    background = values == values.min()
+    if values.size // 4 <= background.sum() < values.size:
+        values = values[~background]
+    low, high = np.percentile(values, [_LOW_PERCENTILE, _HIGH_PERCENTILE])
+    return Contrast(float(low), float(high), _finite(minimum, float(low)), _finite(maximum, float(high)))
+
+
+def _finite(value: float, otherwise: float) -> float:
+    return value if np.isfinite(value) else otherwise
