@@ -1,0 +1,84 @@
+"""The command line: which commands there are, and how what goes wrong is told."""
+
+import sys
+import traceback
+from difflib import get_close_matches
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from app.settings import read_settings
+from converters.errors import ConverterError, OptionError
+from formats.errors import FormatError
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+COMMANDS = {
+    "demo": ("app.commands.demo:demo", "Convert a real brain, serve it and open it in the viewer."),
+    "plan": ("app.commands.convert:plan", "Show what convert would do, and write nothing."),
+    "convert": ("app.commands.convert:convert", "Convert a source to a dataset."),
+    "link": ("app.commands.link:link", "Print the link that opens a dataset in the viewer."),
+    "view": ("app.commands.view:view", "Convert a source into a cache, serve it and open it in the viewer."),
+    "serve": ("app.commands.serve:serve", "Serve every dataset below a folder, the viewer and the web page."),
+}
+"""Each command's function, imported when the command is called, and its line in the help."""
+
+
+def run(argv: list[str]) -> int:
+    """Run one command and return its exit status: 0 done, 1 problem found or failed, 2 wrong usage, 130 interrupted.
+
+    Every error is one sentence on standard error; with GLASSINE_DEBUG=1 a traceback comes before it.
+    """
+    try:
+        return _dispatch(argv)
+    except KeyboardInterrupt:
+        print("glassine: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if read_settings().debug:
+            traceback.print_exc()
+        message, status = _told(error)
+        print(f"glassine: {message}", file=sys.stderr)
+        return status
+
+
+def _dispatch(argv: list[str]) -> int:
+    if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        near = get_close_matches(argv[0], COMMANDS, 1)
+        hint = f", did you mean {near[0]}?" if near else "."
+        raise OptionError(f"there is no command {argv[0]!r}{hint} The commands are {', '.join(COMMANDS)}.")
+    status = command_line()(argv, exit_on_error=False, print_error=False)
+    return status if isinstance(status, int) else DONE
+
+
+def command_line() -> "App":
+    """Return the parser of the command line; its commands are not imported yet."""
+    from cyclopts import App
+
+    app = App(
+        name="glassine",
+        help="Convert volumes to Neuroglancer's precomputed format, serve them, and see them in the viewer.",
+        version=lambda: version("glassine"),
+        result_action="return_value",
+    )
+    for name, (path, text) in COMMANDS.items():
+        app.command(path, name=name, help=text)
+    return app
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """Return the sentence for an error and the exit status."""
+    from cyclopts import CycloptsError
+
+    if isinstance(error, OptionError):
+        return str(error), WRONG_USAGE
+    if isinstance(error, CycloptsError):
+        return f"{' '.join(str(error).split())} See glassine --help.", WRONG_USAGE
+    if isinstance(error, (ConverterError, FormatError)):
+        return str(error), FAILED
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the system'}: {error.strerror}", FAILED
+    kind = type(error).__name__
+    return f"unexpected {kind}: {error}; GLASSINE_DEBUG=1 shows where, please report it", FAILED

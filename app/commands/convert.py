@@ -1,0 +1,135 @@
+"""`glassine plan` and `glassine convert`."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from app.amounts import amount, duration, lengths, voxels
+from app.commands.flags import with_flags
+from app.progress import progress_shown
+from converters.options import ConvertOptions
+from converters.volumes.conversion import Summary
+from converters.volumes.conversion import convert as convert_source
+from converters.volumes.plan import Plan, make_plan
+
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON on standard output.")]
+
+
+@with_flags(ConvertOptions)
+def plan(source: Path, /, *, options: ConvertOptions, as_json: AsJson = False) -> int:
+    """Show what convert would do with SOURCE, and write nothing.
+
+    Parameters
+    ----------
+    source
+        The file to read.
+    """
+    planned = make_plan(source, options)
+    print(json.dumps(plan_members(planned), indent=1) if as_json else plan_text(planned))
+    return 0
+
+
+@with_flags(ConvertOptions)
+def convert(source: Path, dataset: Path, /, *, options: ConvertOptions, as_json: AsJson = False) -> int:
+    """Convert SOURCE to DATASET, a folder that the viewer can open once it is served.
+
+    Parameters
+    ----------
+    source
+        The file to read.
+    dataset
+        The folder to write; it is made when it is missing.
+    """
+    began = time.monotonic()
+    with progress_shown() as show:
+        summary = convert_source(source, dataset, options, show)
+    seconds = time.monotonic() - began
+    print_notes(summary.plan)
+    print(json.dumps(summary_members(summary, seconds), indent=1) if as_json else summary_text(summary, seconds))
+    return 0
+
+
+def print_notes(planned: Plan) -> None:
+    """Print what the user should know about a source on standard error."""
+    for note in planned.notes:
+        print(f"glassine: note: {note}", file=sys.stderr)
+
+
+def plan_members(planned: Plan) -> dict[str, Any]:
+    """Return a plan for a program. shape, chunk_size: voxels x, y, z. resolution: nm. uncompressed_bytes: of all scales."""
+    return {
+        "source": str(planned.source.path),
+        "shape": planned.source.shape,
+        "resolution": planned.source.geometry.resolution,
+        "type": planned.layer,
+        "source_dtype": str(planned.source.dtype),
+        "data_type": planned.chunk_format.data_type,
+        "num_channels": planned.chunk_format.num_channels,
+        "encoding": planned.chunk_format.encoding,
+        "layout": planned.layout,
+        "scales": [
+            {"key": scale.key, "size": scale.box.shape, "resolution": scale.resolution, "chunk_size": scale.chunk_size}
+            for scale in planned.scales
+        ],
+        "chunks": planned.chunks,
+        "uncompressed_bytes": _uncompressed_bytes(planned),
+        "memory_bytes": planned.memory_bytes,
+        "workers": planned.workers,
+        "notes": planned.notes,
+    }
+
+
+def plan_text(planned: Plan) -> str:
+    """Return a plan for a person, some lines."""
+    form = planned.chunk_format
+    channels = f", {form.num_channels} channels" if form.num_channels > 1 else ""
+    rows = [
+        ("source", str(planned.source.path)),
+        ("shape", "x={}, y={}, z={} voxels".format(*planned.source.shape) + channels),
+        ("voxel", lengths(planned.source.geometry.resolution)),
+        ("type", f"{planned.layer}, {planned.source.dtype} -> {form.data_type}, {form.encoding}, {planned.layout}"),
+        *(("scale", _scale_text(scale.box.shape, scale.resolution, scale.chunk_size)) for scale in planned.scales),
+        ("files", f"{planned.chunks} chunks, {amount(_uncompressed_bytes(planned), 'bytes')} before compression"),
+        ("memory", f"at most {amount(planned.memory_bytes, 'bytes')}, {planned.workers} workers"),
+        *(("note", note) for note in planned.notes),
+    ]
+    return "\n".join(f"{name:7} {text}" for name, text in rows)
+
+
+def summary_members(summary: Summary, seconds: float) -> dict[str, Any]:
+    """Return what a conversion gave, for a program."""
+    return {
+        "dataset": str(summary.dataset),
+        "already": summary.already,
+        "seconds": round(seconds, 3),
+        **plan_members(summary.plan),
+        "counts": summary.record.counts,
+        "contrast": [vars(contrast) for contrast in summary.record.contrast],
+        "largest_error": summary.record.largest_error,
+    }
+
+
+def summary_text(summary: Summary, seconds: float) -> str:
+    """Return what a conversion gave, one line for a person."""
+    planned = summary.plan
+    size = f"{voxels(planned.source.shape)} voxels of {lengths(planned.source.geometry.resolution)}"
+    what = f"{summary.dataset}: {planned.layer}, {size}"
+    if summary.already:
+        return f"{what}; it was there already, made from the same source with the same options"
+    counts = summary.record.counts
+    stored = f"{counts['chunks']} chunks, {amount(counts['stored_bytes'], 'bytes')}"
+    return f"{what}, {len(planned.scales)} scales, {stored}, in {duration(seconds)}"
+
+
+def _scale_text(size: tuple[int, int, int], resolution: tuple[float, float, float], chunk_size: tuple[int, int, int]) -> str:
+    return f"{voxels(size)} voxels of {lengths(resolution)} in chunks of {voxels(chunk_size)}"
+
+
+def _uncompressed_bytes(planned: Plan) -> int:
+    import numpy as np
+
+    return planned.voxels * planned.chunk_format.num_channels * np.dtype(planned.chunk_format.data_type).itemsize

@@ -1,0 +1,77 @@
+"""Options models as flags of a command."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_origin
+
+from cyclopts import Parameter
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from converters.errors import OptionError
+from converters.options import Options
+
+
+def with_flags(model: type[Options]) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Return a decorator for a command with a parameter `options`: in its place come a flag for each field of the model.
+
+    Type, default and help of a flag are the field's. A triple is one token, `--chunk-size 64,64,64`. The command gets a
+    validated model; a value that the model refuses is an OptionError.
+    """
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def called(*arguments: Any, **values: Any) -> int:
+            given = {name: values.pop(name) for name in model.model_fields if name in values}
+            return command(*arguments, **values, options=options_from(model, given))
+
+        signature = inspect.signature(command)
+        own = [parameter for parameter in signature.parameters.values() if parameter.name != "options"]
+        called.__signature__ = signature.replace(parameters=[*own, *_flags(model)])  # type: ignore[attr-defined]
+        return called
+
+    return decorate
+
+
+def options_from(model: type[Options], given: dict[str, Any]) -> Any:
+    """Return the model with these values. Raises OptionError, one sentence that names the flag, for the first that it refuses."""
+    try:
+        return model(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        help_text = (model.model_fields[name].description or "").rstrip(".")
+        problem = _problem(first["type"], first["msg"], triple=len(first["loc"]) > 1)
+        raise OptionError(f"--{name.replace('_', '-')} {given[name]}: {problem} ({help_text})") from None
+
+
+def _problem(kind: str, message: str, *, triple: bool) -> str:
+    if kind in ("missing", "too_long", "tuple_type") or (triple and kind.endswith("_parsing")):
+        return "expected three numbers with commas between them, such as 64,64,64"
+    if kind == "string_pattern_mismatch":
+        return "not understood"
+    return message[:1].lower() + message[1:].replace("Input should", "should")
+
+
+def _flags(model: type[Options]) -> list[inspect.Parameter]:
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(name, keyword, default=_default(field), annotation=_annotation(field))
+        for name, field in model.model_fields.items()
+    ]
+
+
+def _annotation(field: FieldInfo) -> Any:
+    """Return what cyclopts reads: switches and choices as they are, anything else as text that the model then checks."""
+    plain = field.annotation
+    if plain is bool:
+        return Annotated[bool, Parameter(help=field.description, negative="")]
+    if get_origin(plain) is Literal:
+        return Annotated[plain, Parameter(help=field.description)]
+    return Annotated[str, Parameter(help=field.description, allow_leading_hyphen=True)]
+
+
+def _default(field: FieldInfo) -> Any:
+    value = field.default
+    return ",".join(str(number) for number in value) if isinstance(value, tuple) else value

@@ -1,0 +1,169 @@
+"""Which datasets lie below a folder, and what there is to say about each."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock, Thread
+
+from converters.errors import ConverterError, DatasetError
+from converters.record import PRIVATE, Record, read_record
+from formats.errors import FormatError
+from formats.info import VOLUME, VolumeInfo, parse_volume_info
+
+_DEPTH = 6
+"""Folders below the root that are looked into, one in the other."""
+_FOLDERS = 10_000
+"""Folders that are looked into at all: a store of chunks that is no dataset of ours may have millions."""
+_LARGEST_INFO = 1 << 24
+"""Bytes; the `info` of a volume has some thousand."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A volume that the viewer can open. name: its path below the served root."""
+
+    name: str
+    path: Path
+    info: VolumeInfo
+    record: Record | None
+
+
+@dataclass(frozen=True)
+class BrokenDataset:
+    """A folder whose `info` or record the viewer or we cannot read. error: why, one sentence."""
+
+    name: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies below a folder, by name; complete is False when there were too many folders to look into."""
+
+    datasets: tuple[Dataset | BrokenDataset, ...]
+    complete: bool
+
+
+def read_dataset(path: Path, name: str) -> Dataset:
+    """Return the volume in a folder. Raises DatasetError with one sentence when there is none that the viewer can open."""
+    try:
+        data = _info_bytes(path)
+        return Dataset(name, path, parse_volume_info(data), read_record(path))
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: no dataset, there is no file `info` in it; convert a volume into it first") from None
+    except (FormatError, ConverterError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise DatasetError(f"{path}: {reason}") from error
+
+
+def find_datasets(root: Path) -> Listing:
+    """Return the volumes below root, root itself included; broken ones with their error, folders inside a dataset left out."""
+    found: list[Dataset | BrokenDataset] = []
+    looked = 0
+    for looked, folder in enumerate(_folders(root), 1):
+        dataset = _dataset(folder, root)
+        if dataset is not None:
+            found.append(dataset)
+        if looked == _FOLDERS:
+            break
+    return Listing(tuple(sorted(found, key=lambda dataset: dataset.name)), complete=looked < _FOLDERS)
+
+
+def dataset_path(root: Path, name: str) -> Path | None:
+    """Return the folder of the dataset of this name; None unless it holds an `info` and lies below root, links followed."""
+    if "\0" in name or "\\" in name or any(part in ("..", PRIVATE) for part in name.split("/")):
+        return None
+    top = root.resolve()
+    path = (top / name.strip("/")).resolve()
+    return path if path.is_relative_to(top) and (path / "info").is_file() else None
+
+
+class DiskSizes:
+    """Bytes on disk of datasets, counted one after the other beside whatever asks, once for each version of a dataset."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[Path, int], int | None] = {}
+        self._one_at_a_time = Lock()
+
+    def get(self, dataset: Dataset) -> int | None:
+        """Return the bytes, None while they are still being counted (ask again later)."""
+        if dataset.record is not None and "stored_bytes" in dataset.record.counts:
+            return dataset.record.counts["stored_bytes"]
+        try:
+            version = (dataset.path, (dataset.path / "info").stat().st_mtime_ns)
+        except OSError:
+            return None
+        if version not in self._counts:
+            self._counts[version] = None
+            # A daemon: millions of files take minutes, and a server that stops does not wait for their sum.
+            Thread(target=self._count, args=(version,), name="disk-sizes", daemon=True).start()
+        return self._counts[version]
+
+    def _count(self, version: tuple[Path, int]) -> None:
+        with self._one_at_a_time:
+            self._counts[version] = bytes_on_disk(version[0])
+
+
+def bytes_on_disk(folder: Path) -> int:
+    """Return the bytes of all files below a folder; what vanishes meanwhile counts nothing."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_size
+            except OSError:
+                continue
+    return total
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """Yield root and the folders below it, the shallow ones first, none inside a dataset and none that leads out of root."""
+    top = root.resolve()
+    level = [root]
+    for _ in range(_DEPTH + 1):
+        below: list[Path] = []
+        for folder in level:
+            yield folder
+            if not (folder / "info").is_file():
+                below += _subfolders(folder, top)
+        level = below
+
+
+def _subfolders(folder: Path, top: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            folders = [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+    except OSError:
+        return []  # not ours to read, so not ours to list
+    inside = [entry for entry in folders if not entry.is_symlink() or Path(entry.path).resolve().is_relative_to(top)]
+    return [folder / entry.name for entry in sorted(inside, key=lambda entry: entry.name)]
+
+
+def _dataset(folder: Path, root: Path) -> Dataset | BrokenDataset | None:
+    """Return the volume in a folder, with an error if it is broken; None where there is no `info`, or that of something else."""
+    if not (folder / "info").is_file():
+        return None
+    name = folder.relative_to(root).as_posix().removeprefix(".")
+    try:
+        return None if _is_other_kind(_info_bytes(folder)) else read_dataset(folder, name)
+    except (DatasetError, OSError) as error:
+        return BrokenDataset(name, str(error))
+
+
+def _is_other_kind(data: bytes) -> bool:
+    """Tell whether an info is that of meshes, skeletons, annotations or properties, which belong to a volume or stand alone."""
+    try:
+        members = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(members, dict) and members.get("@type", VOLUME) != VOLUME and "scales" not in members
+
+
+def _info_bytes(folder: Path) -> bytes:
+    with (folder / "info").open("rb") as file:
+        data = file.read(_LARGEST_INFO + 1)
+    if len(data) > _LARGEST_INFO:
+        raise DatasetError(f"{folder}: its info has more than {_LARGEST_INFO} bytes, that is no volume's")
+    return data

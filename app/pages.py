@@ -1,0 +1,168 @@
+"""The web page, the list of datasets behind it, and the viewer.
+
+`/api` answers only to names that are this machine's own or that it was told: a strange page whose name was made to point here
+(DNS rebinding) is refused, and without CORS headers no other page can read the answers.
+"""
+
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi.responses import FileResponse, Response
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
+
+import static
+from app.datasets import BrokenDataset, Dataset, DiskSizes, dataset_path, find_datasets
+from app.links import Layer, viewer_link
+from app.viewer import IdleStreams, viewer_routes
+from converters.record import PRIVATE
+
+_STATIC = Path(static.__file__).parent
+_THUMBNAIL = Path(PRIVATE, "thumbnail.png")
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+class ScaleEntry(BaseModel):
+    """One scale: voxels x, y, z and nm a voxel."""
+
+    key: str
+    size: tuple[int, int, int]
+    resolution: tuple[float, float, float]
+    chunk_size: tuple[int, int, int]
+
+
+class DatasetEntry(BaseModel):
+    """What the first page shows of a dataset; of a broken one only name and error.
+
+    shape: voxels x, y, z. voxel_size: nm. bytes: on disk, null while they are being counted.
+    """
+
+    name: str
+    error: str | None = None
+    type: str | None = None
+    data_type: str | None = None
+    num_channels: int | None = None
+    shape: tuple[int, int, int] | None = None
+    voxel_size: tuple[float, float, float] | None = None
+    encoding: str | None = None
+    scales: list[ScaleEntry] = []
+    bytes: int | None = None
+    thumbnail: str | None = None
+    link: str | None = None
+
+
+class DatasetList(BaseModel):
+    """All datasets below the served folder; complete is false when it holds too many folders to look into."""
+
+    root: str
+    datasets: list[DatasetEntry]
+    complete: bool
+
+
+def pages_app(root: Path, hosts: frozenset[str] = frozenset()) -> FastAPI:
+    """Return the application of /, /static, /api/datasets, /api/thumbnails and the viewer's routes for the datasets below root.
+
+    hosts: names besides the loopback ones that /api answers to, without port; the address of a server that listens everywhere
+    ("0.0.0.0", "::") stands for every numeric address. Before its server stops, it calls `app.state.streams.close()`.
+    Raises OptionError when the viewer is not installed.
+    """
+    app = FastAPI(title="glassine")
+    app.state.streams = IdleStreams()
+    app.include_router(_api(root, hosts))
+    app.add_api_route("/", _first_page, methods=["GET", "HEAD"], include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=_STATIC))
+    app.router.routes.extend(viewer_routes(app.state.streams))
+    return app
+
+
+def refuse_strange_hosts(request: Request, hosts: frozenset[str]) -> None:
+    """Raise HTTPException (403) unless Host is a loopback name or one of hosts, and Origin, when there is one, the same."""
+    host = request.headers.get("host", "")
+    if not _is_known_host(urlsplit(f"//{host}").hostname or "", hosts):
+        raise HTTPException(403, f"this server does not answer to the name {host!r}; list it in GLASSINE_HOSTS if it should")
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != host:
+        raise HTTPException(403, f"a page of {origin!r} may not use this server's API")
+
+
+def _is_known_host(name: str, hosts: frozenset[str]) -> bool:
+    if name == "localhost" or name.endswith(".localhost") or name in hosts:
+        return True
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return False
+    return address.is_loopback or not hosts.isdisjoint({"0.0.0.0", "::"})
+
+
+def _first_page() -> FileResponse:
+    return FileResponse(_STATIC / "index.html", headers=_PAGE_HEADERS)
+
+
+def _api(root: Path, hosts: frozenset[str]) -> APIRouter:
+    sizes = DiskSizes()
+
+    def known_host(request: Request) -> None:
+        refuse_strange_hosts(request, hosts)
+
+    def datasets(request: Request) -> DatasetList:
+        """List the datasets below the served folder."""
+        base_url = str(request.base_url).rstrip("/")
+        listing = find_datasets(root)
+        entries = [
+            DatasetEntry(name=found.name, error=found.error)
+            if isinstance(found, BrokenDataset)
+            else _entry(found, sizes.get(found), base_url)
+            for found in listing.datasets
+        ]
+        return DatasetList(root=root.absolute().name, datasets=entries, complete=listing.complete)
+
+    def thumbnail(name: str) -> Response:
+        """Return the small picture of a dataset."""
+        folder = dataset_path(root, name)
+        if folder is None or not (folder / _THUMBNAIL).is_file():
+            raise HTTPException(404, f"no picture of a dataset {name!r}")
+        return FileResponse(folder / _THUMBNAIL, media_type="image/png", headers={"Cache-Control": "no-cache"})
+
+    # Plain functions: FastAPI runs them in threads, so that a slow disk holds up nobody else.
+    router = APIRouter(prefix="/api", dependencies=[Depends(known_host)])
+    router.add_api_route("/datasets", datasets, methods=["GET"])
+    router.add_api_route("/thumbnails", thumbnail, methods=["GET"], response_class=Response)
+    return router
+
+
+def _entry(dataset: Dataset, size: int | None, base_url: str) -> DatasetEntry:
+    info = dataset.info
+    first = info.scales[0]
+    return DatasetEntry(
+        name=dataset.name,
+        type=info.type,
+        data_type=info.data_type,
+        num_channels=info.num_channels,
+        shape=first.size,
+        voxel_size=first.resolution,
+        encoding=first.encoding,
+        scales=[
+            ScaleEntry(key=scale.key, size=scale.size, resolution=scale.resolution, chunk_size=scale.chunk_sizes[0])
+            for scale in info.scales
+        ],
+        bytes=size,
+        thumbnail=_thumbnail_url(dataset),
+        link=viewer_link([Layer(dataset.name, info, dataset.record)], base_url),
+    )
+
+
+def _thumbnail_url(dataset: Dataset) -> str | None:
+    """Return the picture's path with its time in the query, so that a new picture is not hidden by an old one."""
+    try:
+        changed = (dataset.path / _THUMBNAIL).stat().st_mtime_ns
+    except OSError:
+        return None
+    return f"/api/thumbnails?name={quote(dataset.name, safe='')}&v={changed}"
