@@ -59,19 +59,24 @@ class StoredArray:
 
 @dataclass(frozen=True)
 class Scaling:
-    """grey value = stored value * slope + intercept (nifti1.h, scl_slope and scl_inter), in float64 as nibabel has it."""
+    """grey value = stored value * slope + intercept (nifti1.h, "DATA SCALING"), as nibabel has it.
+
+    dtype: of slope and intercept: float64 for NIfTI, float32 for SPM's Analyze; what they are applied to may be wider.
+    """
 
     slope: float
     intercept: float
+    dtype: np.dtype[Any]
 
     def apply(self, stored: NDArray[Any]) -> NDArray[Any]:
-        """Return float64 (or wider, where the stored values are)."""
-        # One-element arrays, unlike numbers, make numpy widen float32 to float64; nibabel leaves out what changes nothing, too.
+        """Return the grey values, in the data type that holds both the stored values and dtype."""
+        # One-element arrays, unlike numbers, make numpy widen float32 to float64. Neither step is done where it changes
+        # nothing, because nibabel leaves it out too and the data type hangs on it.
         scaled = stored
         if self.slope != 1:
-            scaled = scaled * np.array([self.slope])
+            scaled = scaled * np.array([self.slope], self.dtype)
         if self.intercept != 0:
-            scaled = scaled + np.array([self.intercept])
+            scaled = scaled + np.array([self.intercept], self.dtype)
         return scaled
 
 

@@ -24,15 +24,14 @@ def open_npy(path: Path, options: SourceOptions) -> MappedSource:
     """
     shape, fortran_order, dtype, offset = _header(path)
     axes = options.axes or _assumed_axes(path, shape, fortran_order)
+    notes = () if options.axes else (_note(axes, shape, fortran_order),)
+    if not fortran_order:
+        axes, shape = axes[::-1], shape[::-1]
     arrangement = arrange(str(path), axes, shape, options)
     if options.resolution is None:
         raise OptionError(f"{path}: a .npy file tells no voxel size: add --resolution X,Y,Z in nm, e.g. --resolution 8,8,40")
-    if not fortran_order:
-        axes, shape = axes[::-1], shape[::-1]
     array = StoredArray(path, offset, shape, dtype, path.stat().st_mtime_ns)
     array.check_size()
-    notes = () if options.axes else (_note(arrangement.axes, arrangement.shape, fortran_order),)
-    arrangement = arrange(str(path), axes, shape, options)
     return MappedSource(path, array, arrangement, Geometry(options.resolution, options.voxel_offset), notes=notes)
 
 

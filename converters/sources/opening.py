@@ -44,6 +44,18 @@ def _open_nifti(path: Path, options: SourceOptions) -> Source:
     return open_nifti(path, options)
 
 
+def _open_pair(path: Path, options: SourceOptions) -> Source:
+    from converters.sources.nifti import open_pair
+
+    return open_pair(path, options)
+
+
+def _open_mgh(path: Path, options: SourceOptions) -> Source:
+    from converters.sources.mgh import open_mgh
+
+    return open_mgh(path, options)
+
+
 def _open_npy(path: Path, options: SourceOptions) -> Source:
     from converters.sources.npy import open_npy
 
@@ -52,5 +64,7 @@ def _open_npy(path: Path, options: SourceOptions) -> Source:
 
 _OPENERS: tuple[tuple[tuple[str, ...], Opener], ...] = (
     ((".nii", ".nii.gz"), _open_nifti),
+    ((".hdr", ".img", ".hdr.gz", ".img.gz"), _open_pair),
+    ((".mgh", ".mgz", ".mgh.gz"), _open_mgh),
     ((".npy",), _open_npy),
 )

@@ -1,5 +1,7 @@
 """From a header's affine and voxel sizes to a Geometry."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,51 +11,72 @@ from converters.errors import OptionError
 from converters.geometry import Affine, Geometry, Lengths
 from converters.sources.source import SourceOptions
 
+MM = ("mm", 1e6)
+"""A unit of length: its name, and how many nm it is."""
+
 _SINGULAR = 1e-9
 """An affine whose determinant is a smaller part than this of what its voxel sizes allow holds no volume."""
 _FLOAT32_PRECISION = 3e-7
 
 
-def usable_sizes(sizes: NDArray[Any]) -> bool:
-    """Return whether these are voxel sizes: finite and above 0."""
-    return bool(np.isfinite(sizes).all() and (sizes > 0).all())
+@dataclass(frozen=True)
+class VoxelSizes:
+    """The voxel size that a header tells, x, y, z, in a unit (name, nm); it may be no size at all."""
+
+    path: Path
+    told: Lengths
+    unit: tuple[str, float]
+
+    def usable(self, options: SourceOptions) -> NDArray[Any]:
+        """Return the voxel size in the header's unit, or where it tells none the one in the options.
+
+        Raises OptionError where there is none either.
+        """
+        told = np.array(self.told)
+        if np.isfinite(told).all() and (told > 0).all():
+            return told
+        if options.resolution is None:
+            found = ", ".join(f"{size:g}" for size in told)
+            raise OptionError(
+                f"{self.path}: its header tells a voxel size of {found} {self.unit[0]}, and each must be above 0: "
+                "add --resolution X,Y,Z in nm"
+            )
+        return np.array(options.resolution) / self.unit[1]
 
 
-def usable_affine(affine: NDArray[Any]) -> bool:
-    """Return whether a 4 x 4 affine maps voxels onto a volume: finite, its three directions not in one plane."""
+def place(affine: NDArray[Any], sizes: VoxelSizes, options: SourceOptions) -> tuple[Geometry, tuple[str, ...]]:
+    """Return the geometry for a header's affine (4 x 4, voxel centre -> RAS in the unit of sizes), and notes for the user.
+
+    The resolution is the length of the affine's columns. A resolution in the options takes its place: each column is stretched
+    to it, its direction and the position of the first voxel's centre are kept. An affine that is singular or not finite is left
+    out, and the header's voxel size taken. Raises OptionError where that is none.
+    """
+    if not _holds_volume(affine):
+        resolution = options.resolution or _lengths(sizes.usable(options) * sizes.unit[1])
+        note = "the header's affine is singular and left out: the volume has a voxel size but no place in the world"
+        return Geometry(resolution, options.voxel_offset), (note,)
+    matrix = np.array(affine[:3], np.float64) * sizes.unit[1]
+    norms = np.linalg.norm(matrix[:, :3], axis=0)
+    resolution = options.resolution or _lengths(norms)
+    if options.resolution is not None:
+        matrix[:, :3] *= np.array(options.resolution) / norms
+    return Geometry(resolution, options.voxel_offset, _rows(matrix), "RAS"), ()
+
+
+def _holds_volume(affine: NDArray[Any]) -> bool:
     if not np.isfinite(affine).all():
         return False
     norms = np.linalg.norm(affine[:3, :3], axis=0)
     return bool(abs(np.linalg.det(affine[:3, :3])) > _SINGULAR * norms.prod() > 0)
 
 
-def sizes_refused(name: str, sizes: NDArray[Any], unit: str) -> OptionError:
-    """Return the error for voxel sizes that are none."""
-    found = ", ".join(f"{size:g}" for size in sizes)
-    return OptionError(f"{name}: its header gives a voxel size of {found} {unit}, which cannot be: add --resolution X,Y,Z in nm")
-
-
-def placed(affine: NDArray[Any], options: SourceOptions) -> Geometry:
-    """Return the geometry for a usable affine (4 x 4, voxel centre -> RAS in nm).
-
-    The resolution is the length of the affine's columns. A resolution in the options takes its place: each column
-    is stretched to it, its direction and the position of the first voxel's centre are kept.
-    """
-    matrix = np.array(affine[:3], np.float64)
-    norms = np.linalg.norm(matrix[:, :3], axis=0)
-    resolution = options.resolution or lengths(norms)
-    if options.resolution is not None:
-        matrix[:, :3] *= np.array(options.resolution) / norms
-    return Geometry(resolution, options.voxel_offset, _rows(matrix), "RAS")
-
-
-def lengths(sizes: NDArray[Any]) -> Lengths:
-    """Return voxel sizes in nm as x, y, z. What a float32 header makes of 0.7 mm, 699999.988 nm, is 700000 nm again."""
-    x, y, z = (_plain(float(size)) for size in sizes)
+def _lengths(sizes: NDArray[Any]) -> Lengths:
+    x, y, z = (_without_float32_noise(float(size)) for size in sizes)
     return x, y, z
 
 
-def _plain(size: float) -> float:
+def _without_float32_noise(size: float) -> float:
+    # 0.7 mm in a float32 header comes out as 699999.988 nm.
     short = float(f"{size:.6g}")
     return short if abs(short - size) <= _FLOAT32_PRECISION * size else size
 
