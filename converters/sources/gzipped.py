@@ -1,12 +1,13 @@
 """Arrays in a gzip file (RFC 1952): unpacked once into a spool, or as far as a box needs."""
 
 import errno
+import gzip
 import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from isal import igzip, isal_zlib
@@ -20,6 +21,7 @@ from formats.grid import Box, Triple
 
 _MAGIC = b"\x1f\x8b"
 _PIECE = 1 << 20
+_UNPACKING_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub makes an instance of the class
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -157,19 +159,24 @@ def _pieces(path: Path, expected: int, report: Report) -> Iterator[memoryview]:
     expected: how many there should be at least. Raises SourceError where there are fewer or the file is corrupt.
     """
     found, buffer = 0, memoryview(bytearray(_PIECE))
-    with path.open("rb") as packed, igzip.GzipFile(fileobj=packed) as stream:
+    with path.open("rb") as packed, _stream(packed) as stream:
         total = os.fstat(packed.fileno()).st_size
         try:
             while count := stream.readinto(buffer):
                 found += count
                 report(packed.tell(), total)
                 yield buffer[:count]
-        except (EOFError, igzip.BadGzipFile, isal_zlib.error) as error:
+        except (EOFError, gzip.BadGzipFile, _UNPACKING_ERROR) as error:
             raise SourceError(
                 _damage(path, found, expected, "is cut short" if isinstance(error, EOFError) else "is corrupt")
             ) from error
     if found < expected:
         raise SourceError(_damage(path, found, expected, "holds too little"))
+
+
+def _stream(packed: BinaryIO) -> gzip.GzipFile:
+    stream: gzip.GzipFile = igzip.GzipFile(fileobj=packed)  # type: ignore[no-untyped-call]
+    return stream
 
 
 def _damage(path: Path, found: int, expected: int, what: str) -> str:

@@ -23,7 +23,7 @@ def open_mgh(path: Path, options: SourceOptions) -> Source:
     Raises SourceError for what is no such file, OptionError where an option is needed or does not fit.
     """
     data = first_bytes(path, _HEADER_BYTES)
-    header = MGHHeader(data, check=False) if len(data) == _HEADER_BYTES else None
+    header: Any = MGHHeader(data, check=False) if len(data) == _HEADER_BYTES else None  # type: ignore[no-untyped-call]
     if header is None or header["version"] != _VERSION:
         raise SourceError(f"{path}: not an MGH file: it does not begin with the header of MGH version {_VERSION}")
     shape = image_shape(path, header.get_data_shape())
@@ -40,6 +40,7 @@ def open_mgh(path: Path, options: SourceOptions) -> Source:
 
 def _dtype(path: Path, header: Any) -> np.dtype[Any]:
     try:
-        return np.dtype(header.get_data_dtype())
+        dtype: np.dtype[Any] = header.get_data_dtype()
     except KeyError:
         raise SourceError(f"{path}: its header tells the data type {header['type']}, which is not one of MGH's") from None
+    return dtype

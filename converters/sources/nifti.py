@@ -1,4 +1,4 @@
-"""NIfTI-1, NIfTI-2 (nifti1.h, nifti2.h) and Analyze 7.5, in one file or as a pair; nibabel reads the header, the voxels are mapped.
+"""NIfTI-1, NIfTI-2 (nifti1.h, nifti2.h) and Analyze 7.5, one file or a pair; nibabel reads the header, the voxels are mapped.
 
 Which of sform, qform and voxel sizes places the volume is nibabel's choice (Nifti1Header.get_best_affine), so that a position
 here is a position there. An Analyze header is taken for a NIfTI header that tells neither units nor codes nor intent.

@@ -8,7 +8,7 @@ from numpy.lib import format as npy_format
 
 from converters.errors import OptionError, SourceError
 from converters.geometry import Geometry
-from converters.sources.axes import arrange, shape_text
+from converters.sources.axes import arrange, check_axes, shape_text
 from converters.sources.mapped import MappedSource, StoredArray
 from converters.sources.source import SourceOptions
 
@@ -24,6 +24,7 @@ def open_npy(path: Path, options: SourceOptions) -> MappedSource:
     """
     shape, fortran_order, dtype, offset = _header(path)
     axes = options.axes or _assumed_axes(path, shape, fortran_order)
+    check_axes(str(path), axes, shape)
     notes = () if options.axes else (_note(axes, shape, fortran_order),)
     if not fortran_order:
         axes, shape = axes[::-1], shape[::-1]
@@ -57,8 +58,8 @@ def _assumed_axes(path: Path, shape: tuple[int, ...], fortran_order: bool) -> st
     axes = _ASSUMED.get((len(shape), fortran_order))
     if axes is None:
         raise OptionError(
-            f"{path}: the array has {len(shape)} dimensions ({shape_text(shape)}) and nothing tells what they are: add --axes with "
-            "one letter a dimension, e.g. --axes zyxc or --axes czyx (c channels, t time)"
+            f"{path}: the array has {len(shape)} dimensions ({shape_text(shape)}) and nothing tells what they "
+            "are: add --axes with one letter a dimension, e.g. --axes zyxc or --axes czyx (c channels, t time)"
         )
     return axes
 

@@ -8,22 +8,29 @@ _VOXELS = {".hdr": ".img", ".head": ".brik"}
 _HEADERS = {voxels: header for header, voxels in _VOXELS.items()}
 
 
+def is_paired(path: Path) -> bool:
+    """Return whether the name is that of one file of a pair."""
+    return _plain(path).suffix.lower() in _VOXELS | _HEADERS
+
+
 def pair(path: Path) -> tuple[Path, Path]:
-    """Return the header's file and the voxels' file of which path is one; either may be gzip (.gz).
+    """Return the header's file and the voxels' file of which path, a paired name, is one; either may be gzip (.gz).
 
     Raises SourceError where the other is not there.
     """
-    plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    suffix = plain.suffix
-    others = _VOXELS | _HEADERS
-    wanted = others[suffix.lower()]
-    other = _beside(plain, wanted.upper() if suffix.isupper() else wanted)
-    return (path, other) if suffix.lower() in _VOXELS else (other, path)
+    plain = _plain(path)
+    is_header = plain.suffix.lower() in _VOXELS
+    wanted = (_VOXELS if is_header else _HEADERS)[plain.suffix.lower()]
+    other = _beside(path, plain.with_suffix(wanted.upper() if plain.suffix.isupper() else wanted))
+    return (path, other) if is_header else (other, path)
 
 
-def _beside(plain: Path, suffix: str) -> Path:
-    expected = plain.with_suffix(suffix)
+def _plain(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
+
+
+def _beside(path: Path, expected: Path) -> Path:
     for candidate in (expected, expected.with_name(f"{expected.name}.gz")):
         if candidate.is_file():
             return candidate
-    raise SourceError(f"{plain}: one file of a pair, and {expected.name} is not beside it: copy it there")
+    raise SourceError(f"{path}: one file of a pair, and {expected.name} is not beside it: copy it there")

@@ -19,7 +19,7 @@ Report = Callable[[int, int], None]
 class SourceOptions:
     """What a user says about a source.
 
-    axes: one letter an array axis, slowest first as numpy shows a C-ordered array (x, y, z, c for channels, t for time); None: from metadata.
+    axes: one letter an axis in the order of the array's shape (x, y, z, c for channels, t for time); None: from metadata.
     channel, time: which one to take; None: all channels, and no time axis may be there. resolution: nm, overrides the source's.
     voxel_offset: the dataset's coordinate of the first voxel.
     """
