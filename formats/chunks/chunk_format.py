@@ -9,8 +9,8 @@ from formats.grid import Triple
 
 DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
 
-# encoding -> data types and numbers of channels. The combinations that the stock viewer decodes; it takes jxl with 1 channel only, because it never untangles
-# the interleaved channels that its decoder gives. An empty tuple of channels: any number.
+# encoding -> data types and numbers of channels, where no number means any: what the stock viewer decodes. It leaves jxl of
+# several channels interleaved, so that is limited to one.
 _ACCEPTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "raw": (DATA_TYPES, ()),
     "jpeg": (("uint8",), (1, 3)),
