@@ -73,8 +73,9 @@ class Grid:
 
     def chunk_box(self, cell: Triple) -> Box:
         """Return the voxels of one chunk, cut at the upper end of the scale."""
-        start = _triple(o + g * c for o, g, c in zip(self.voxel_offset, cell, self.chunk_size, strict=True))
-        return Box(start, _pairwise(_add, start, self.chunk_size)).intersection(self.box)
+        (a, b, c), (x, y, z), (u, v, w), (i, j, k) = self.voxel_offset, self.size, self.chunk_size, cell
+        start = a + i * u, b + j * v, c + k * w
+        return Box(start, (min(start[0] + u, a + x), min(start[1] + v, b + y), min(start[2] + w, c + z)))
 
     def cells(self) -> Iterator[Triple]:
         """Yield every chunk's grid position, x fastest."""
@@ -112,6 +113,11 @@ def parse_chunk_name(name: str) -> Box:
     return box
 
 
+def is_chunk_name(name: str) -> bool:
+    """Tell whether a name has the form of a chunk's, whatever its numbers are."""
+    return _NAME.fullmatch(name) is not None
+
+
 def compressed_morton_code(cell: Triple, grid_shape: Triple) -> int:
     """Return the chunk id of a grid position in a sharded scale (sharded.md, "compressed Morton code").
 
@@ -134,11 +140,6 @@ def compressed_morton_code(cell: Triple, grid_shape: Triple) -> int:
 
 def _add(a: int, b: int) -> int:
     return a + b
-
-
-def _triple(numbers: Iterator[int]) -> Triple:
-    x, y, z = numbers
-    return x, y, z
 
 
 def _pairwise(function: Callable[[int, int], int], a: Triple, b: Triple) -> Triple:

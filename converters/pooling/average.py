@@ -35,6 +35,8 @@ def average_pooling(voxels: NDArray[Any], start: Triple, factors: Triple) -> NDA
     for c in range(whole.shape[3]):
         for begin in range(0, z, step):
             slab = whole[:, :, begin * factors[2] : (begin + step) * factors[2], c]
+            if slab.strides[0] != slab.itemsize:
+                slab = np.asfortranarray(slab)
             pooled[:, :, begin : begin + step, c] = pool(slab, factors)
     return pooled
 

@@ -12,7 +12,7 @@ from converters.pooling.windows import completed
 from formats.grid import Triple
 
 _SLAB_BYTES = 1 << 18
-"""Planes are doubled in slabs that stay in the processor's second-level cache."""
+"""Planes are copied in slabs that stay in the processor's second-level cache."""
 
 
 def mode_pooling(voxels: NDArray[Any], start: Triple, factors: Triple) -> NDArray[Any]:
@@ -25,14 +25,23 @@ def mode_pooling(voxels: NDArray[Any], start: Triple, factors: Triple) -> NDArra
     if sum(f == 2 for f in factors) < 2:
         # Of two voxels, either both are the same or the first wins the tie.
         return np.asfortranarray(whole[:: factors[0], :: factors[1], :: factors[2]])
-    channels = [_pooled(whole[..., c], factors) for c in range(whole.shape[3])]
+    pool = _pooled_eights if factors == (2, 2, 2) else _pooled_fours
+    channels = [pool(whole[..., c], factors) for c in range(whole.shape[3])]
     return channels[0][..., np.newaxis] if len(channels) == 1 else np.asfortranarray(np.stack(channels, axis=3))
 
 
-def _pooled(labels: NDArray[Any], factors: Triple) -> NDArray[Any]:
-    """Return the modes of windows of four or eight; labels: [x, y, z] in Fortran order, whole windows."""
-    if factors == (2, 2, 2):
-        return _eights(labels)
+def _pooled_eights(labels: NDArray[Any], factors: Triple) -> NDArray[Any]:
+    """Return the modes of windows of eight; labels: [x, y, z], whole windows."""
+    x, y, z = (n // 2 for n in labels.shape)
+    pooled = np.empty((x, y, z), labels.dtype, order="F")
+    step = max(1, _SLAB_BYTES // labels[:, :, :2].nbytes)
+    for begin in range(0, z, step):
+        pooled[:, :, begin : begin + step] = _eights(np.asfortranarray(labels[:, :, 2 * begin : 2 * (begin + step)]))
+    return pooled
+
+
+def _pooled_fours(labels: NDArray[Any], factors: Triple) -> NDArray[Any]:
+    """Return the modes of windows of four; labels: [x, y, z], whole windows."""
     order = {(2, 2, 1): (0, 1, 2), (2, 1, 2): (0, 2, 1), (1, 2, 2): (1, 2, 0)}[factors]
     moved = labels.transpose(order)
     pooled = np.empty((moved.shape[0] // 2, moved.shape[1] // 2, moved.shape[2]), labels.dtype, order="F")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from converters.errors import DiskFullError
@@ -9,22 +10,24 @@ from converters.errors import DiskFullError
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path | str, data: bytes) -> None:
     """Write a file under a temporary name and rename it; missing folders are made.
 
     Raises DiskFullError, and OSError for other reasons; the temporary file is removed then.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
     try:
         _write(temporary, data)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
         raise_if_full(error, path)
         raise
 
 
-def raise_if_full(error: OSError, path: Path) -> None:
+def raise_if_full(error: OSError, path: Path | str) -> None:
     """Raise DiskFullError when error says that no room is left; path is what was being written."""
     if error.errno in _FULL:
         raise DiskFullError(
@@ -32,20 +35,21 @@ def raise_if_full(error: OSError, path: Path) -> None:
         ) from error
 
 
-def read_file(path: Path) -> bytes | None:
+def read_file(path: Path | str) -> bytes | None:
     """Return a file's bytes, None when there is no such file."""
     try:
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: str, data: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags, 0o666)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         descriptor = os.open(path, flags, 0o666)
     try:
         view = memoryview(data)

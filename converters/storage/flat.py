@@ -16,7 +16,7 @@ class FlatStorage:
 
     def get(self, name: str) -> bytes | None:
         """Return an object, None when it is absent."""
-        return read_file(self.root / name)
+        return read_file(os.path.join(self.root, name))
 
     def get_range(self, name: str, start: int, length: int) -> bytes | None:
         """Return length bytes from start on, None when the object is absent."""
@@ -29,7 +29,7 @@ class FlatStorage:
 
     def put(self, name: str, data: bytes, *, compressible: bool) -> int:
         """Store an object as it is, whether compressible or not, and return its bytes."""
-        write_file(self.root / name, data)
+        write_file(os.path.join(self.root, name), data)
         return len(data)
 
     def exists(self, name: str) -> bool:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.storage.files import read_file, write_file
-from formats.errors import ChunkNameError
-from formats.grid import parse_chunk_name
+from formats.grid import is_chunk_name
 from formats.gzip import compress, decompress
+
+_PACKED = ".gz"
 
 _LARGEST_OBJECT = 1 << 32
 """Bytes that a stored object may grow to when it is decompressed."""
@@ -29,7 +30,7 @@ class NestedStorage:
         data = read_file(path)
         if data is not None:
             return data
-        packed = read_file(_packed(path))
+        packed = read_file(path + _PACKED)
         return None if packed is None else decompress(packed, _LARGEST_OBJECT)
 
     def get_range(self, name: str, start: int, length: int) -> bytes | None:
@@ -46,36 +47,30 @@ class NestedStorage:
         """Store an object, as gzip when it is compressible, and return the bytes it takes."""
         path = self._path(name)
         if compressible:
-            path, data = _packed(path), compress(data)
+            path, data = path + _PACKED, compress(data)
         write_file(path, data)
         return len(data)
 
     def exists(self, name: str) -> bool:
         """Tell whether the object is there."""
         path = self._path(name)
-        return path.is_file() or _packed(path).is_file()
+        return os.path.isfile(path) or os.path.isfile(path + _PACKED)
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the viewer's names of the objects in the folder prefix."""
         folder = self.root / prefix
         seen = set()
         for parts in _files(folder, ()):
-            name = "_".join(parts).removesuffix(".gz")
+            name = "_".join(parts).removesuffix(_PACKED)
             if name not in seen:
                 seen.add(name)
                 yield f"{prefix}/{name}" if prefix else name
 
-    def _path(self, name: str) -> Path:
+    def _path(self, name: str) -> str:
         folder, _, last = name.rpartition("/")
-        try:
-            parse_chunk_name(last)
-        except ChunkNameError:
-            return self.root / name
-        return self.root.joinpath(folder, *last.split("_"))
-
-
-def _packed(path: Path) -> Path:
-    return path.with_name(path.name + ".gz")
+        if is_chunk_name(last):
+            return os.path.join(self.root, folder, *last.split("_"))
+        return os.path.join(self.root, name)
 
 
 def _files(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

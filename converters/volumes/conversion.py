@@ -10,7 +10,7 @@ from typing import Any
 
 from converters.claim import Claim, Request, check_place, claim, is_done
 from converters.errors import DamagedError
-from converters.executor import SerialExecutor, open_executor, run
+from converters.executor import open_executor, run, worker_count
 from converters.options import ConvertOptions
 from converters.record import Contrast, Record
 from converters.sources.opening import fingerprint
@@ -19,12 +19,15 @@ from converters.volumes.contrast import contrast_of, sample_stride
 from converters.volumes.inputs import Input, SourceInput, Spool
 from converters.volumes.plan import Plan, make_plan, volume_info
 from converters.volumes.reader import VolumeReader
-from converters.volumes.tasks import TileResult, TileTask, convert_tile
+from converters.volumes.tasks import TileResult, TileTask, convert_tile, prepare_worker
 from converters.volumes.thumbnail import thumbnail
 from formats.info import encode_volume_info
 
 _OPTIONS_OF_THE_RUN = {"memory", "executor", "overwrite"}
 """Options that change how a conversion runs and not what it gives."""
+
+_SMALL_SOURCE = 1 << 23
+"""Bytes of a file that is converted in this process."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,17 @@ def convert(source: Path, dataset: Path, options: ConvertOptions, report: Report
 
     Raises ConverterError. Whatever happens, nothing half written can be seen under the viewer's names.
     """
+    with _executor(source, options) as executor:
+        return _convert(source, dataset, options, executor, report)
+
+
+def _convert(source: Path, dataset: Path, options: ConvertOptions, executor: Executor, report: Report) -> Summary:
     plan = make_plan(source, options)
     request = _request(source, options)
     if is_done(dataset, request):
         return Summary(dataset, _record(plan, request, [], ()), plan, already=True)
     check_place(dataset, request, overwrite=options.overwrite)
-    with claim(dataset, request, overwrite=options.overwrite) as held, _executor(plan, options) as executor:
+    with claim(dataset, request, overwrite=options.overwrite) as held:
         results = _write_scales(plan, held, executor, report)
         contrast = _contrast(results)
         record = _record(plan, request, results, contrast)
@@ -76,10 +84,12 @@ def _request(source: Path, options: ConvertOptions) -> Request:
 
 
 @contextmanager
-def _executor(plan: Plan, options: ConvertOptions) -> Iterator[Executor]:
-    """Open the executor; a volume of one tile is converted in this process, which is sooner done than a worker is started."""
-    only_one = all(stage.tiles_shape == (1, 1, 1) for stage in plan.stages)
-    with SerialExecutor() if only_one else open_executor(options.executor) as executor:
+def _executor(source: Path, options: ConvertOptions) -> Iterator[Executor]:
+    """Open the executor, its workers starting while this process plans; a small file is sooner done than a worker is started."""
+    small = source.is_file() and source.stat().st_size < _SMALL_SOURCE
+    with open_executor("serial" if small else options.executor) as executor:
+        for _ in range(worker_count(options.executor)):
+            executor.submit(prepare_worker)
         yield executor
 
 

@@ -63,6 +63,10 @@ class _Written:
     stored_bytes: int
 
 
+def prepare_worker() -> None:
+    """Do nothing: a worker that is asked to has imported this module before the first tile is there."""
+
+
 def convert_tile(task: TileTask) -> TileResult:
     """Do one tile's work. Raises ValueRefusedError and DiskFullError; a damaged part of the source is told in the result."""
     stage = task.stage
