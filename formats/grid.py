@@ -14,7 +14,9 @@ from formats.errors import ChunkNameError
 
 Triple = tuple[int, int, int]
 
-_NAME = re.compile(r"(-?\d+)-(-?\d+)_(-?\d+)-(-?\d+)_(-?\d+)-(-?\d+)", re.ASCII)
+# 19 digits hold every 64-bit coordinate; a name comes from a URL and may be anything.
+_NUMBER = r"(-?\d{1,19})"
+_NAME = re.compile("_".join([f"{_NUMBER}-{_NUMBER}"] * 3), re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
