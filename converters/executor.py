@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -51,10 +51,10 @@ def open_executor(executor: str) -> Executor:
 
 def run(
     executor: Executor, function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, max_pending: int
-) -> Iterator[tuple[TaskT, ResultT]]:
-    """Yield (task, result) as each finishes; on any error cancel what has not started.
+) -> Generator[tuple[TaskT, ResultT], None, None]:
+    """Yield (task, result) as each finishes; on any error cancel what has not started and wait for what has.
 
-    Uses only submit, wait, result and cancel, so that any executor of concurrent.futures will do.
+    Close it (contextlib.closing) where the loop over it may be left early: then nothing runs any more. Uses only submit, wait, result and cancel, so that any executor of concurrent.futures will do.
     Raises what the task raised, and WorkerError when a worker process died.
     """
     waiting = iter(tasks)
@@ -77,8 +77,7 @@ def run(
             "with a smaller --memory or fewer --executor processes:N if memory was short"
         ) from error
     finally:
-        for future in pending:
-            future.cancel()
+        wait([future for future in pending if not future.cancel()])
 
 
 def _cores() -> int:

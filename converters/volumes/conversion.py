@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -120,12 +120,13 @@ def _run_stage(
     """Run a stage's tasks, adding to results. Raises DamagedError at the end when parts of the source could not be read."""
     failures = []
     done = sum(result.voxels for result in results)
-    for task, result in run(executor, convert_tile, tasks, max_pending=2 * plan.workers):
-        results.append(result)
-        done += task.stage.owned(task.tile, 0).voxels
-        if result.failure is not None:
-            failures.append(result.failure)
-        report(done)
+    with closing(run(executor, convert_tile, tasks, max_pending=2 * plan.workers)) as finished:
+        for task, result in finished:
+            results.append(result)
+            done += task.stage.owned(task.tile, 0).voxels
+            if result.failure is not None:
+                failures.append(result.failure)
+            report(done)
     if failures:
         raise DamagedError(
             f"{len(failures)} of {len(results)} blocks could not be read, so the dataset was not made; the first: {failures[0]}"
