@@ -54,7 +54,8 @@ def run(
 ) -> Generator[tuple[TaskT, ResultT], None, None]:
     """Yield (task, result) as each finishes; on any error cancel what has not started and wait for what has.
 
-    Close it (contextlib.closing) where the loop over it may be left early: then nothing runs any more. Uses only submit, wait, result and cancel, so that any executor of concurrent.futures will do.
+    Close it (contextlib.closing) where the loop over it may be left early: then nothing runs any more. Only submit, wait, result
+    and cancel are used, so that any executor of concurrent.futures will do.
     Raises what the task raised, and WorkerError when a worker process died.
     """
     waiting = iter(tasks)
