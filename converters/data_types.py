@@ -101,29 +101,29 @@ def _labels(voxels: NDArray[Any], target: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _labels_of_floats(voxels: NDArray[Any], target: np.dtype[Any]) -> NDArray[Any]:
-    # One cast and one comparison: what the cast cannot hold comes back as something else, NaN too.
-    # The cast of a float beyond the integer's range is undefined, but its result, an integer, never equals that float.
+    # One cast and one comparison find every float that is no label: the cast of NaN and of a float beyond the integer's range
+    # is undefined, but the integer that it gives never equals the float.
     with np.errstate(invalid="ignore"):
         labels = voxels.astype(np.int64 if target.itemsize == 8 else target)
     same = labels == voxels
     if not same.all():
-        raise _float_label_refused(voxels[~same].flat[0], target)
+        raise _float_refused(voxels[~same].flat[0], target)
     if target.itemsize == 8 and labels.size:
-        if labels.min() < 0:
-            raise _label_refused(voxels.dtype, labels.min(), "negative")
-        if labels.max() > _LARGEST_EXACT:
-            raise _label_refused(voxels.dtype, labels.max(), "above 2^53, where float64 no longer tells neighbours apart")
+        for extreme in (labels.min(), labels.max()):
+            if not 0 <= extreme <= _LARGEST_EXACT:
+                raise _float_refused(np.float64(extreme), target)
     return labels.view(target)
 
 
-def _float_label_refused(value: np.floating[Any], target: np.dtype[Any]) -> ValueRefusedError:
+def _float_refused(value: np.floating[Any], target: np.dtype[Any]) -> ValueRefusedError:
     if not np.isfinite(value):
         return _label_refused(value.dtype, value, "no number")
-    if value < 0:
-        return _label_refused(value.dtype, value, "negative")
     if value != np.floor(value):
         return _label_refused(value.dtype, value, "no whole number")
-    return _label_refused(value.dtype, value, f"above {np.iinfo(target).max}, the largest {target}")
+    if value < 0:
+        return _label_refused(value.dtype, int(value), "negative")
+    above = "2^53, where float64 no longer tells neighbours apart" if target.itemsize == 8 else f"{2**32 - 1}, the largest uint32"
+    return _label_refused(value.dtype, int(value), f"above {above}")
 
 
 def _label_refused(dtype: np.dtype[Any], value: Any, reason: str) -> ValueRefusedError:
