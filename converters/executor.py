@@ -32,6 +32,19 @@ class SerialExecutor(Executor):
         return future
 
 
+class _Processes(ProcessPoolExecutor):
+    """Worker processes that never see Ctrl-C, not even while they start."""
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Hand the task to a worker, one started for it when none is free."""
+        # A worker inherits what is held back here; interrupted before _start_worker it would print a traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def worker_count(executor: str) -> int:
     """Return how many tasks `serial`, `processes` or `processes:N` runs at once; processes alone takes one a core."""
     name, _, number = executor.partition(":")
@@ -46,7 +59,7 @@ def open_executor(executor: str) -> Executor:
         return SerialExecutor()
     # Spawned: the server that starts conversions has threads, which forks do not survive.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(worker_count(executor), mp_context=context, initializer=_start_worker)
+    return _Processes(worker_count(executor), mp_context=context, initializer=_start_worker)
 
 
 def run(

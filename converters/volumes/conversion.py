@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from converters.claim import Claim, Request, check_place, claim, is_done
+from converters.claim import Claim, Request, check_place, claim, done_before
 from converters.errors import DamagedError
 from converters.executor import open_executor, run, worker_count
 from converters.options import ConvertOptions
@@ -65,8 +65,9 @@ def convert(source: Path, dataset: Path, options: ConvertOptions, report: Report
 def _convert(source: Path, dataset: Path, options: ConvertOptions, executor: Executor, report: Report) -> Summary:
     plan = make_plan(source, options)
     request = _request(source, options)
-    if is_done(dataset, request):
-        return Summary(dataset, _record(plan, request, [], ()), plan, already=True)
+    before = done_before(dataset, request)
+    if before is not None:
+        return Summary(dataset, before, plan, already=True)
     check_place(dataset, request, overwrite=options.overwrite)
     with claim(dataset, request, overwrite=options.overwrite) as held:
         results = _write_scales(plan, held, executor, report)

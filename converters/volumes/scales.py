@@ -44,7 +44,7 @@ def plan_scales(geometry: Geometry, shape: Triple, chunk_size: Triple, count: in
     scales = [PlannedScale((1, 1, 1), (1, 1, 1), geometry.box(shape), geometry.resolution, chunk_size)]
     while count is None or len(scales) < count:
         last = scales[-1]
-        if last.box.voxels == 1 or (count is None and math.prod(last.grid.shape) == 1):
+        if not any(_halving(last.box)) or (count is None and math.prod(last.grid.shape) == 1):
             break
         scales.append(_next_scale(last, geometry))
     return tuple(scales)
@@ -63,15 +63,20 @@ def default_chunk_size(shape: Triple) -> Triple:
 
 
 def _next_scale(last: PlannedScale, geometry: Geometry) -> PlannedScale:
-    step = _step(last.resolution, last.box.shape)
+    step = _step(last.resolution, _halving(last.box))
     x, y, z = (f * s for f, s in zip(last.factors, step, strict=True))
     return PlannedScale(step, (x, y, z), pooled_box(last.box, step), geometry.scale_resolution((x, y, z)), last.chunk_size)
 
 
-def _step(resolution: Lengths, shape: Triple) -> Triple:
+def _halving(box: Box) -> list[bool]:
+    """Tell for each axis whether scales with fewer voxels can follow: one voxel stays one, and the global grid parts -1 and 0."""
+    return [end - start > 1 and (start, end) != (-1, 1) for start, end in zip(box.start, box.end, strict=True)]
+
+
+def _step(resolution: Lengths, halving: list[bool]) -> Triple:
     """Return 2 for each axis whose voxels are nearly as fine as the finest of those that can still be halved, else 1."""
-    finest = min(r for r, n in zip(resolution, shape, strict=True) if n > 1)
-    x, y, z = (2 if n > 1 and r < finest * math.sqrt(2) else 1 for r, n in zip(resolution, shape, strict=True))
+    finest = min(r for r, can in zip(resolution, halving, strict=True) if can)
+    x, y, z = (2 if can and r < finest * math.sqrt(2) else 1 for r, can in zip(resolution, halving, strict=True))
     return x, y, z
 
 
