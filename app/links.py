@@ -26,7 +26,12 @@ Quaternion = tuple[float, float, float, float]
 _PANEL = (560, 330)
 """Pixels, width and height, of a panel in a window of about 1200 x 750: what a whole volume is fitted into."""
 _MARGIN = 1.1
+_NEARER = 1.25
+"""How much larger perspective makes the near side of a box than its middle."""
+_AROUND_THE_VOLUME = "#202020"
+"""Not black: where the volume ends is seen."""
 _DIMENSIONS = ("x", "y", "z")
+_AS_STORED: Quaternion = (0.0, 0.0, 0.0, 1.0)
 _UPRIGHT: Quaternion = (0.0, math.sqrt(0.5), -math.sqrt(0.5), 0.0)
 """Half a turn that shows RAS as a radiologist sees it: superior up in the first and last slice panels, anterior up in the second
 one, the patient's right on the left. No other rotation has all three panels upright."""
@@ -79,8 +84,10 @@ def viewer_state(layers: Sequence[Layer], base_url: str) -> dict[str, Any]:
         "projectionOrientation": list(_tilted(view.orientation)),
         "projectionScale": view.projection_scale,
         "layers": [_layer(layer, name, base_url) for layer, name in zip(ordered, names, strict=True)],
-        "selectedLayer": {"layer": names[0], "visible": False},
+        "crossSectionBackgroundColor": _AROUND_THE_VOLUME,
+        "hideCrossSectionBackground3D": True,
         "layout": "4panel",
+        "title": " + ".join(names),
     }
 
 
@@ -136,12 +143,13 @@ def _view(layer: Layer) -> _View:
     middle = [offset + size // 2 + 0.5 for offset, size in zip(scale.voxel_offset, scale.size, strict=True)]
     centre = _world(transform, _lengths(middle, scale.resolution))
     upright = layer.record is not None and layer.record.world == "RAS"
+    orientation = _UPRIGHT if upright else _AS_STORED
     return _View(
         unit=unit,
         position=_triple(round(c / u, 6) for c, u in zip(centre, unit, strict=True)),
-        orientation=_UPRIGHT if upright else (0.0, 0.0, 0.0, 1.0),
+        orientation=orientation,
         cross_section_scale=_significant(_nm_a_pixel(extent, upright) / min(unit)),
-        projection_scale=_significant(_MARGIN * math.hypot(*extent) / min(unit)),
+        projection_scale=_significant(_nm_a_panel(extent, _tilted(orientation)) / min(unit)),
     )
 
 
@@ -151,6 +159,16 @@ def _nm_a_pixel(extent: Sequence[float], upright: bool) -> float:
     panels = ((x, z), (x, y), (y, z)) if upright else ((x, y), (x, z), (z, y))
     width, height = _PANEL
     return _MARGIN * max(max(across / width, down / height) for across, down in panels)
+
+
+def _nm_a_panel(extent: Sequence[float], orientation: Quaternion) -> float:
+    """Return nm a height of the 3-D panel at which it holds the whole box, seen in this orientation."""
+    across, down = (
+        sum(abs(part) * length for part, length in zip(_rotated(orientation, axis), extent, strict=True))
+        for axis in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+    )
+    width, height = _PANEL
+    return _MARGIN * _NEARER * max(down, across * height / width)
 
 
 def _corners(voxel_offset: Sequence[int], size: Sequence[int]) -> list[Sequence[float]]:
@@ -185,6 +203,12 @@ def _rotation_product(a: Quaternion, b: Quaternion) -> Quaternion:
         aw * bz + ax * by - ay * bx + az * bw,
         aw * bw - ax * bx - ay * by - az * bz,
     )
+
+
+def _rotated(rotation: Quaternion, vector: Lengths) -> Lengths:
+    x, y, z, w = rotation
+    turned = _rotation_product(_rotation_product(rotation, (*vector, 0.0)), (-x, -y, -z, w))
+    return turned[:3]
 
 
 def _significant(value: float) -> float:

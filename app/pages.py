@@ -6,17 +6,19 @@
 
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import quote, urlsplit
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 
 import static
-from app.datasets import BrokenDataset, Dataset, DiskSizes, dataset_path, find_datasets
+from app.datasets import BrokenDataset, Dataset, DiskSizes, dataset_path, find_datasets, read_dataset
 from app.links import Layer, viewer_link
 from app.viewer import IdleStreams, viewer_routes
+from converters.errors import DatasetError
 from converters.record import PRIVATE
 
 _STATIC = Path(static.__file__).parent
@@ -66,8 +68,14 @@ class DatasetList(BaseModel):
     complete: bool
 
 
+class Link(BaseModel):
+    """Where the viewer shows what was asked for."""
+
+    link: str
+
+
 def pages_app(root: Path, hosts: frozenset[str] = frozenset()) -> FastAPI:
-    """Return the application of /, /static, /api/datasets, /api/thumbnails and the viewer's routes for the datasets below root.
+    """Return the application of /, /static, /api and the viewer's routes for the datasets below root.
 
     hosts: names besides the loopback ones that /api answers to, without port; the address of a server that listens everywhere
     ("0.0.0.0", "::") stands for every numeric address. Before its server stops, it calls `app.state.streams.close()`.
@@ -77,6 +85,7 @@ def pages_app(root: Path, hosts: frozenset[str] = frozenset()) -> FastAPI:
     app.state.streams = IdleStreams()
     app.include_router(_api(root, hosts))
     app.add_api_route("/", _first_page, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/favicon.ico", _icon, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/static", StaticFiles(directory=_STATIC))
     app.router.routes.extend(viewer_routes(app.state.streams))
     return app
@@ -106,6 +115,10 @@ def _first_page() -> FileResponse:
     return FileResponse(_STATIC / "index.html", headers=_PAGE_HEADERS)
 
 
+def _icon() -> FileResponse:
+    return FileResponse(_STATIC / "icon.svg", media_type="image/svg+xml")
+
+
 def _api(root: Path, hosts: frozenset[str]) -> APIRouter:
     sizes = DiskSizes()
 
@@ -131,11 +144,28 @@ def _api(root: Path, hosts: frozenset[str]) -> APIRouter:
             raise HTTPException(404, f"no picture of a dataset {name!r}")
         return FileResponse(folder / _THUMBNAIL, media_type="image/png", headers={"Cache-Control": "no-cache"})
 
+    def link(request: Request, name: Annotated[list[str], Query()]) -> Link:
+        """Return the link that opens the named datasets together."""
+        layers = [_layer(root, one) for one in name]
+        return Link(link=viewer_link(layers, str(request.base_url)))
+
     # Plain functions: FastAPI runs them in threads, so that a slow disk holds up nobody else.
     router = APIRouter(prefix="/api", dependencies=[Depends(known_host)])
     router.add_api_route("/datasets", datasets, methods=["GET"])
+    router.add_api_route("/link", link, methods=["GET"])
     router.add_api_route("/thumbnails", thumbnail, methods=["GET"], response_class=Response)
     return router
+
+
+def _layer(root: Path, name: str) -> Layer:
+    folder = dataset_path(root, name)
+    if folder is None:
+        raise HTTPException(404, f"no dataset {name!r} is served here")
+    try:
+        dataset = read_dataset(folder, name)
+    except DatasetError as error:
+        raise HTTPException(422, str(error)) from error
+    return Layer(name, dataset.info, dataset.record)
 
 
 def _entry(dataset: Dataset, size: int | None, base_url: str) -> DatasetEntry:

@@ -1,0 +1,245 @@
+"""The real viewer in headless Chromium, driven and looked into."""
+
+import io
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-proxy-server",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--force-device-scale-factor=1",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
+_HARMLESS = ("GPU stall due to ReadPixels", "GroupMarkerNotSet")
+"""What Chromium says about drawing without a graphics card."""
+
+_INSIDE = """
+(() => {
+  const errorsOf = managed => {
+    const layer = managed.layer, found = [];
+    if (!layer) return [managed.name + ": not made"];
+    for (const source of layer.dataSources) {
+      if (source.loadState?.error !== undefined) found.push(String(source.loadState.error));
+      for (const message of source.messages) if (message.severity === 2) found.push(message.message);
+    }
+    for (const part of [layer, ...layer.renderLayers])
+      for (const message of part.messages ?? []) if (message.severity === 2) found.push(message.message);
+    const shader = layer.shaderError?.value ?? layer.displayState?.shaderError?.value;
+    if (shader) found.push("shader: " + (shader.message ?? JSON.stringify(shader.errorMessages ?? shader)));
+    return found.map(text => managed.name + ": " + text);
+  };
+  const text = value => {
+    if (value === null || value === undefined) return null;
+    if (typeof value === "object" && "value" in value && value.value !== undefined) return text(value.value);
+    if (typeof value === "object" && "key" in value) return text(value.key);
+    return Array.isArray(value) || ArrayBuffer.isView(value) ? Array.from(value, text) : String(value);
+  };
+  const sliceView = () => [...viewer.display.panels].find(panel => panel.sliceView).sliceView;
+  const find = name => viewer.layerManager.managedLayers.find(managed => managed.name === name);
+  const sources = name => {
+    const shown = sliceView().visibleLayers;
+    for (const renderLayer of find(name).layer.renderLayers)
+      if (shown.has(renderLayer)) return shown.get(renderLayer).allSources[0].map(scale => scale.source);
+    throw new Error("no volume in layer " + name);
+  };
+  window.glassineTest = {
+    async state() {
+      if (typeof viewer === "undefined" || !viewer.chunkQueueManager) return { ready: false, problems: [] };
+      const layers = viewer.layerManager.managedLayers, problems = layers.flatMap(errorsOf);
+      // [state][tier][chunks, memory, memory on the GPU] of each source; tier 0 is what is in view.
+      let onGpu = 0, waiting = 0, failed = 0;
+      for (const counts of (await viewer.chunkQueueManager.getStatistics()).values()) {
+        const inView = state => counts[state * 9];
+        onGpu += inView(0); waiting += inView(2) + inView(3) + inView(4) + inView(5); failed += inView(6);
+      }
+      if (failed) problems.push(failed + " chunks failed");
+      return { ready: viewer.isReady() && waiting === 0 && onGpu > 0, problems, layers: layers.length, onGpu };
+    },
+    scales: name => sources(name).map(source => ({
+      url: source.parameters.url,
+      offset: Array.from(source.spec.baseVoxelOffset), size: Array.from(source.spec.upperVoxelBound),
+    })),
+    values: (name, scale, voxels) => {
+      const source = sources(name)[scale], chunkSize = source.spec.chunkDataSize;
+      return Promise.all(voxels.map(voxel => {
+        const grid = Float32Array.from(voxel, (v, i) => Math.floor(v / chunkSize[i]));
+        const within = Uint32Array.from(voxel, (v, i) => v - grid[i] * chunkSize[i]);
+        return source.fetchChunk(grid, chunk => text(chunk.getValueAt(within)), {});
+      }));
+    },
+    move: position => { viewer.position.value = Float32Array.from(position); },
+    valueAt: (name, position) =>
+      text(find(name).layer.getValueAt(Float32Array.from(position), { pickedRenderLayer: null })),
+    view: () => ({
+      position: Array.from(viewer.position.value),
+      dimensions: viewer.coordinateSpace.value.names.map((name, i) => [name, viewer.coordinateSpace.value.scales[i]]),
+      layout: viewer.layout.toJSON(),
+    }),
+    panels: () => [...viewer.display.panels].filter(panel => panel.visible).map(panel => {
+      const box = panel.element.getBoundingClientRect();
+      return { kind: panel.sliceView ? "slice" : "3d", x: box.x, y: box.y, width: box.width, height: box.height };
+    }),
+    draw: () => new Promise(drawn => {
+      viewer.display.scheduleRedraw();
+      requestAnimationFrame(() => requestAnimationFrame(() => drawn(null)));
+    }),
+  };
+})();
+"""
+
+
+@dataclass(frozen=True)
+class ShownScale:
+    """A scale as the viewer read it. offset, size: voxels x, y, z."""
+
+    key: str
+    offset: tuple[int, ...]
+    size: tuple[int, ...]
+
+
+@dataclass
+class Traffic:
+    """What went wrong in the page: failed requests, requests to other hosts, messages of errors."""
+
+    failed: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+class ViewerPage:
+    """One page of Chromium; the viewer's insides are asked through its own JavaScript objects."""
+
+    def __init__(self, context: Any, page: Any) -> None:
+        self.page = page
+        self.traffic = Traffic()
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.traffic.errors.append(f"page: {error}"))
+        # The context's events hold the requests of workers too: the viewer fetches all chunks in one.
+        context.on("request", self._request)
+        context.on("response", self._response)
+        context.on("requestfailed", self._request_failed)
+        page.add_init_script(_INSIDE)
+
+    def open(self, url: str) -> None:
+        """Load a page; for the viewer go on with wait."""
+        self.page.goto(url, wait_until="load")
+
+    def wait(self, layers: int = 1, seconds: float = 60) -> None:
+        """Wait until all that is in view is drawn. Fails the test on an error of a layer, a chunk, or at the time's end."""
+        deadline, ready = time.monotonic() + seconds, 0
+        state: dict[str, Any] = {}
+        while ready < 2:  # two times running: the viewer adds layers while others are ready already
+            state = self._ask("state")
+            assert not state["problems"], state["problems"]
+            assert time.monotonic() < deadline, f"not ready within {seconds} s: {state}, {self.traffic}"
+            ready = ready + 1 if state["ready"] and state["layers"] == layers else 0
+            self.page.wait_for_timeout(100)
+        self._ask("draw")
+
+    def assert_clean(self) -> None:
+        """Fail the test if a request failed or went to another host, or if there was an error on the console."""
+        assert self.traffic == Traffic(), self.traffic
+
+    def scales(self, layer: str) -> list[ShownScale]:
+        """Return the scales of a layer, in the viewer's order."""
+        return [
+            ShownScale(scale["url"].rstrip("/").rsplit("/", 1)[-1], _whole(scale["offset"]), _whole(scale["size"]))
+            for scale in self._ask("scales", layer)
+        ]
+
+    def values(self, layer: str, scale: int, voxels: Sequence[Sequence[int]]) -> list[Any]:
+        """Return, as text, what the viewer decoded at voxels counted from the scale's voxel_offset."""
+        return list(self._ask("values", layer, scale, [[int(n) for n in voxel] for voxel in voxels]))
+
+    def move(self, position: Sequence[float]) -> None:
+        """Put the cross on a position in the view's units and wait until it is drawn."""
+        self._ask("move", list(map(float, position)))
+        self.wait(layers=self._ask("state")["layers"])
+
+    def value_at(self, layer: str, position: Sequence[float]) -> Any:
+        """Return, as text, the value that the viewer shows at a position in the view's units."""
+        return self._ask("valueAt", layer, list(map(float, position)))
+
+    def view(self) -> dict[str, Any]:
+        """Return position, dimensions and layout as the viewer has them."""
+        return dict(self._ask("view"))
+
+    def panels(self) -> list[tuple[str, NDArray[np.uint8]]]:
+        """Return each panel's kind ("slice" or "3d") and picture, [row, column, rgb], in reading order."""
+        boxes = sorted(self._ask("panels"), key=lambda box: (box["y"], box["x"]))
+        picture = self.screenshot()
+        found = []
+        for box in boxes:
+            top, left = round(box["y"]), round(box["x"])
+            found.append((box["kind"], picture[top : top + math.floor(box["height"]), left : left + math.floor(box["width"])]))
+        return found
+
+    def screenshot(self, path: Path | None = None) -> NDArray[np.uint8]:
+        """Return the page's picture, [row, column, rgb], also written to path."""
+        from PIL import Image
+
+        self._ask("draw") if "/v/" in self.page.url else None
+        data = self.page.screenshot(path=path)
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+    def _ask(self, function: str, *arguments: Any) -> Any:
+        return self.page.evaluate(f"arguments => glassineTest.{function}(...arguments)", list(arguments))
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error" or message.text.startswith("Error"):
+            self.traffic.errors.append(f"console: {message.text}")
+
+    def _request(self, request: Any) -> None:
+        if request.url.startswith("http") and not request.url.startswith(("http://127.0.0.1:", "http://localhost:")):
+            self.traffic.outside.append(request.url)
+
+    def _response(self, response: Any) -> None:
+        if response.status >= 400:
+            self.traffic.failed.append(f"{response.status} {response.url}")
+
+    def _request_failed(self, request: Any) -> None:
+        # The viewer cancels requests that it no longer needs, and the idle event stream ends with the page.
+        if request.failure != "net::ERR_ABORTED" and "/events/" not in request.url:
+            self.traffic.failed.append(f"{request.failure} {request.url}")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    """A running Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def viewer(browser: Any) -> Iterator[ViewerPage]:
+    """A page of 1280 x 800 pixels."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    yield ViewerPage(context, context.new_page())
+    context.close()
+
+
+def _whole(numbers: Sequence[float]) -> tuple[int, ...]:
+    return tuple(int(n) for n in numbers)
