@@ -59,13 +59,13 @@ def read_record(dataset: Path) -> Record | None:
         return _record(members)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DatasetError(f"{path}: not a record of glassine ({error}); convert the dataset again") from error
 
 
 def _record(members: dict[str, Any]) -> Record:
-    x, y, z = members["resolution"]
-    contrast = tuple(Contrast(**channel) for channel in members["contrast"])
+    x, y, z = (float(length) for length in members["resolution"])
+    contrast = tuple(Contrast(**{name: float(grey) for name, grey in c.items()}) for c in members["contrast"])
     rows = {name: _affine(members[name]) for name in ("affine", "transform")}
     return Record(**{**members, **rows, "resolution": (x, y, z), "contrast": contrast})
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from converters.errors import DiskFullError
 
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+"""What opening a file raises where there is none."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -40,7 +43,7 @@ def read_file(path: Path | str) -> bytes | None:
     try:
         with open(path, "rb") as file:
             return file.read()
-    except (FileNotFoundError, NotADirectoryError):
+    except ABSENT:
         return None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.storage.files import read_file, write_file
+from converters.storage.files import ABSENT, read_file, write_file
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class FlatStorage:
             with open(self.root / name, "rb") as file:
                 file.seek(start)
                 return file.read(length)
-        except (FileNotFoundError, NotADirectoryError):
+        except ABSENT:
             return None
 
     def put(self, name: str, data: bytes, *, compressible: bool) -> int:

@@ -5,10 +5,11 @@ What compresses is stored as gzip under the name with `.gz`; a plain file wins o
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.storage.files import read_file, write_file
+from converters.storage.files import ABSENT, read_file, write_file
 from formats.grid import is_chunk_name
 from formats.gzip import compress, decompress
 
@@ -39,16 +40,20 @@ class NestedStorage:
             with open(self._path(name), "rb") as file:
                 file.seek(start)
                 return file.read(length)
-        except (FileNotFoundError, NotADirectoryError):
+        except ABSENT:
             data = self.get(name)
         return None if data is None else data[start : start + length]
 
     def put(self, name: str, data: bytes, *, compressible: bool) -> int:
         """Store an object, as gzip when it is compressible, and return the bytes it takes."""
         path = self._path(name)
+        other = path + _PACKED
         if compressible:
-            path, data = path + _PACKED, compress(data)
+            path, other, data = other, path, compress(data)
         write_file(path, data)
+        # What was stored the other way before would be found in its place: the plain file by glassine, the packed one by nginx.
+        with suppress(FileNotFoundError):
+            os.unlink(other)
         return len(data)
 
     def exists(self, name: str) -> bool:
@@ -62,7 +67,7 @@ class NestedStorage:
         seen = set()
         for parts in _files(folder, ()):
             name = "_".join(parts).removesuffix(_PACKED)
-            if name not in seen:
+            if name not in seen and (len(parts) == 1 or is_chunk_name(name)):
                 seen.add(name)
                 yield f"{prefix}/{name}" if prefix else name
 

@@ -25,7 +25,7 @@ def sample_stride(voxels: int) -> int:
 def sampled(voxels: NDArray[Any], box: Box, stride: int) -> NDArray[Any]:
     """Return [n, channel], the voxels whose coordinates are multiples of stride, so that no tile's begin matters.
 
-    voxels: [x, y, z, channel], those of box.
+    voxels: [x, y, z, channel], those of box, which counts from the volume's first voxel: however thin, each volume gives some.
     """
     x, y, z = (slice(-start % stride, None, stride) for start in box.start)
     return voxels[x, y, z].reshape(-1, voxels.shape[3])
@@ -51,14 +51,24 @@ def extremes_of(voxels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _channel_contrast(values: NDArray[Any], minimum: float, maximum: float) -> Contrast:
-    values = values[np.isfinite(values)]
+    values = values[np.isfinite(values)].astype(np.float64)
     if not values.size:
         return Contrast(0.0, 1.0, _finite(minimum, 0.0), _finite(maximum, 1.0))
-    background = values == values.min()
+    smallest, largest = float(values.min()), float(values.max())
+    background = values == smallest
     if values.size // 4 <= background.sum() < values.size:
         values = values[~background]
-    low, high = np.percentile(values, [_LOW_PERCENTILE, _HIGH_PERCENTILE])
-    return Contrast(float(low), float(high), _finite(minimum, float(low)), _finite(maximum, float(high)))
+    low, high = (float(grey) for grey in np.percentile(values, [_LOW_PERCENTILE, _HIGH_PERCENTILE]))
+    if low == high:
+        low, high = _apart(smallest, largest)
+    return Contrast(low, high, _finite(minimum, smallest), _finite(maximum, largest))
+
+
+def _apart(smallest: float, largest: float) -> tuple[float, float]:
+    """Return black and white of a mask, or of a volume of one grey value; two equal ones would show nothing."""
+    if smallest < largest:
+        return smallest, largest
+    return (smallest, 0.0) if smallest < 0 else (0.0, largest or 1.0)
 
 
 def _finite(value: float, otherwise: float) -> float:

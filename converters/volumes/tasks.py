@@ -78,7 +78,8 @@ def convert_tile(task: TileTask) -> TileResult:
     owned = stage.owned(task.tile, 0)
     first = voxels[owned.slices(needed[0].start)]
     written = [_write_chunks(task, stage.scales[0], first, owned)] if stage.first else []
-    sample = sampled(first, owned, task.sample_stride) if task.sample_stride else None
+    x, y, z = stage.scales[0].box.start
+    sample = sampled(first, owned.shifted((-x, -y, -z)), task.sample_stride) if task.sample_stride else None
     extremes = extremes_of(first) if task.sample_stride else None
     written += _write_coarser(task, voxels, needed)
     return TileResult(

@@ -72,7 +72,7 @@ def _grey(plane: NDArray[Any], contrast: tuple[Contrast, ...]) -> NDArray[np.uin
     for c in shown:
         low, high = contrast[c].low, contrast[c].high
         grey = (plane[..., c].astype(np.float64) - low) / max(high - low, 1e-12)
-        channels.append(np.clip(np.nan_to_num(grey) * 255, 0, 255).astype(np.uint8))
+        channels.append((np.clip(np.nan_to_num(grey), 0, 1) * 255).astype(np.uint8))
     return np.stack(channels, axis=-1)
 
 
