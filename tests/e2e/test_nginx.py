@@ -225,8 +225,8 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(nginx_program: str, folder: Path, stand_in: http.server.ThreadingHTTPServer) -> Iterator[Site]:
-    with running(nginx_program, folder, f"127.0.0.1:{stand_in.server_address[1]}") as port:
+def site(nginx: str, folder: Path, stand_in: http.server.ThreadingHTTPServer) -> Iterator[Site]:
+    with running(nginx, folder, f"127.0.0.1:{stand_in.server_address[1]}") as port:
         yield Site(port, folder, StandIn.asked)
 
 
@@ -401,8 +401,8 @@ def test_the_app_says_what_a_file_is_that_nginx_may_not_read(site: Site, name: s
     assert_readable_by_the_viewer(answer)
 
 
-def test_without_the_app_an_unreadable_file_is_no_404(nginx_program: str, folder: Path) -> None:
-    with running(nginx_program, folder, f"127.0.0.1:{free_port()}") as port:
+def test_without_the_app_an_unreadable_file_is_no_404(nginx: str, folder: Path) -> None:
+    with running(nginx, folder, f"127.0.0.1:{free_port()}") as port:
         answer = Site(port, folder, []).get("unreadable/0-64_0-64_0-64")
     assert answer.status == 502
     assert_readable_by_the_viewer(answer)
