@@ -266,7 +266,11 @@ def _resolution(value: Any) -> tuple[float, float, float]:
 
 
 def _chunk_sizes(value: Any) -> tuple[Triple, ...]:
-    return tuple(_triple(1)(size) for size in _list("chunk size")(value))
+    sizes = _list("chunk size")(value)
+    try:
+        return tuple(_triple(1)(size) for size in sizes)
+    except _UnexpectedError as expected:
+        raise _UnexpectedError(f"a list of chunk sizes, each {expected}") from None
 
 
 def _list(what: str) -> Callable[[Any], list[Any]]:
