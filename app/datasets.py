@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Thread
 
-from converters.errors import ConverterError, DatasetError
+from converters.errors import DatasetError
 from converters.record import PRIVATE, Record, read_record
 from formats.errors import FormatError
 from formats.info import VOLUME, VolumeInfo, parse_volume_info
@@ -32,7 +32,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class BrokenDataset:
-    """A folder whose `info` or record the viewer or we cannot read. error: why, one sentence."""
+    """A folder whose `info` or record cannot be read. error: why, one sentence."""
 
     name: str
     error: str
@@ -49,13 +49,9 @@ class Listing:
 def read_dataset(path: Path, name: str) -> Dataset:
     """Return the volume in a folder. Raises DatasetError with one sentence when there is none that the viewer can open."""
     try:
-        data = _info_bytes(path)
-        return Dataset(name, path, parse_volume_info(data), read_record(path))
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: no dataset, there is no file `info` in it; convert a volume into it first") from None
-    except (FormatError, ConverterError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise DatasetError(f"{path}: {reason}") from error
+        return _read(path, name)
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from error
 
 
 def find_datasets(root: Path) -> Listing:
@@ -147,9 +143,23 @@ def _dataset(folder: Path, root: Path) -> Dataset | BrokenDataset | None:
         return None
     name = folder.relative_to(root).as_posix().removeprefix(".")
     try:
-        return None if _is_other_kind(_info_bytes(folder)) else read_dataset(folder, name)
-    except (DatasetError, OSError) as error:
+        return None if _is_other_kind(_info_bytes(folder)) else _read(folder, name)
+    except DatasetError as error:
         return BrokenDataset(name, str(error))
+    except OSError as error:
+        return BrokenDataset(name, f"its info cannot be read ({error.strerror or error})")
+
+
+def _read(path: Path, name: str) -> Dataset:
+    """Return the volume in a folder. Raises DatasetError, a sentence without the path, when it cannot be opened."""
+    try:
+        return Dataset(name, path, parse_volume_info(_info_bytes(path)), read_record(path))
+    except FileNotFoundError:
+        raise DatasetError("no dataset, there is no file `info` in it; convert a volume into it first") from None
+    except FormatError as error:
+        raise DatasetError(str(error)) from error
+    except OSError as error:
+        raise DatasetError(f"its info cannot be read ({error.strerror or error})") from error
 
 
 def _is_other_kind(data: bytes) -> bool:
@@ -165,5 +175,5 @@ def _info_bytes(folder: Path) -> bytes:
     with (folder / "info").open("rb") as file:
         data = file.read(_LARGEST_INFO + 1)
     if len(data) > _LARGEST_INFO:
-        raise DatasetError(f"{folder}: its info has more than {_LARGEST_INFO} bytes, that is no volume's")
+        raise DatasetError(f"its info has more than {_LARGEST_INFO} bytes, that is no volume's")
     return data
