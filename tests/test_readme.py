@@ -1,0 +1,222 @@
+"""README.md: every command in it runs, and its tables say what the code says."""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import nibabel
+import numpy as np
+import pytest
+
+from converters.options import ConvertOptions, Options, ServeOptions
+from formats.chunks.chunk_format import DATA_TYPES, ENCODINGS, ChunkFormat, refusal
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line
+    for block in re.findall(r"^```sh\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.strip() and not line.startswith("#")
+]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The folder where the README's commands are typed, with the files that it speaks of."""
+
+    folder: Path
+
+    def environment(self) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "GLASSINE_CACHE": str(self.folder / "cache")}
+
+    def run(self, words: list[str]) -> None:
+        done = subprocess.run(
+            words, cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{shlex.join(words)}: {done.stdout}{done.stderr}"
+
+    def run_until_it_answers(self, words: list[str], url: str) -> None:
+        """Start a command that ends with Ctrl-C, ask it for url, and end it so."""
+        with (self.folder / "output").open("wb") as output:
+            process = subprocess.Popen(
+                words, cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        try:
+            answers = any(self._answers(process, url) for _ in range(300))
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+        assert answers, f"{shlex.join(words)}: no answer at {url}: {(self.folder / 'output').read_text()}"
+
+    def _answers(self, process: subprocess.Popen[bytes], url: str) -> bool:
+        if process.poll() is not None:
+            return False
+        try:
+            with urllib.request.urlopen(url, timeout=20) as response:
+                return bool(response.status == 200)
+        except URLError:
+            time.sleep(0.1)
+            return False
+
+
+def free_port() -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
+# One rule a kind of command: what typing it here means.
+
+
+def run_glassine(desk: Desk, words: list[str]) -> None:
+    desk.run(words)
+
+
+def run_server(desk: Desk, words: list[str]) -> None:
+    """Serve on a free port in place of the README's."""
+    port = free_port()
+    if "--port" in words:
+        words[words.index("--port") + 1] = port
+    else:
+        words += ["--port", port]
+    desk.run_until_it_answers(words, f"http://127.0.0.1:{port}/healthz")
+
+
+def run_static_server(desk: Desk, words: list[str]) -> None:
+    *words, _ = words
+    port = free_port()
+    folder = words[words.index("--directory") + 1]
+    (info, *_) = sorted((desk.folder / folder).rglob("info"))
+    name = info.relative_to(desk.folder / folder)
+    desk.run_until_it_answers([sys.executable, *words[1:], "--bind", "127.0.0.1", port], f"http://127.0.0.1:{port}/{name}")
+
+
+def check_make(desk: Desk, words: list[str]) -> None:
+    """The target is there; what it does is what the rest of the tests is about."""
+    subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+
+
+def check_compose(desk: Desk, words: list[str]) -> None:
+    """The service is there; what the app is told inside its container is run here."""
+    match words[2:]:
+        case ["up", *options]:
+            assert set(options) <= {"--build", "--detach"}
+        case ["run", "--rm", service, *arguments]:
+            assert re.search(rf"^  {service}:$", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)
+            desk.run(["glassine", *(word.replace("/srv/data", "data") for word in arguments)])
+        case _:
+            pytest.fail(f"no rule for {shlex.join(words)}")
+
+
+def check_benchmark(desk: Desk, words: list[str]) -> None:
+    """The benchmark is one that the program knows; running it takes many minutes."""
+    done = subprocess.run([sys.executable, *words[1:3], "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert words[3] in done.stdout
+
+
+RULES: dict[str, Callable[[Desk, list[str]], None]] = {
+    r"glassine (plan|convert|link) ": run_glassine,
+    r"glassine (serve|view) ": run_server,
+    r"python -m http\.server ": run_static_server,
+    r"make ": check_make,
+    r"docker compose ": check_compose,
+    r"python -m benchmarks ": check_benchmark,
+    r"(mkdir|cp) ": lambda desk, words: desk.run(words),
+}
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    folder = tmp_path_factory.mktemp("readme")
+    random = np.random.default_rng(1)
+    affine = np.diag([-1.0, 1.0, 1.0, 1.0])
+    for name, voxels in (
+        ("brain.nii.gz", random.integers(0, 900, (60, 72, 50), np.int16)),
+        ("movie.nii.gz", random.integers(0, 900, (20, 24, 16, 5), np.int16)),
+        ("regions.nii.gz", random.integers(0, 40, (60, 72, 50), np.int16)),
+    ):
+        image = nibabel.Nifti1Image(voxels, affine)
+        image.header.set_xyzt_units("mm", "sec")
+        nibabel.save(image, folder / name)
+    np.save(folder / "stack.npy", random.integers(0, 255, (40, 64, 80), np.uint8))
+    np.save(folder / "cells.npy", random.integers(0, 50, (40, 64, 80), np.uint32))
+    return Desk(folder)
+
+
+def test_every_command_runs_in_the_order_it_is_told(desk: Desk) -> None:
+    assert COMMANDS
+    for line in COMMANDS:
+        (rule,) = [rule for pattern, rule in RULES.items() if re.match(pattern, line)] or [None]
+        assert rule, f"no rule says how to run {line!r}"
+        rule(desk, shlex.split(line, comments=True))
+
+
+def option_rows(model: type[Options]) -> list[str]:
+    """Return the rows of the table of a command's options."""
+    return [
+        f"| `--{name.replace('_', '-')}` | {told(field.default)} | {field.description} |"
+        for name, field in model.model_fields.items()
+    ]
+
+
+def told(default: object) -> str:
+    if default is None:
+        return ""
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+@pytest.mark.parametrize("model", [ConvertOptions, ServeOptions])
+def test_the_table_of_options_is_the_models(model: type[Options]) -> None:
+    rows = "\n".join(option_rows(model))
+    assert rows in TEXT, f"expected in README.md:\n{rows}"
+
+
+def test_the_table_of_encodings_is_what_is_accepted() -> None:
+    header = f"| | {' | '.join(DATA_TYPES)} | channels |"
+    rows = [
+        f"| {encoding} | {' | '.join(cell(encoding, data_type) for data_type in DATA_TYPES)} | {channels(encoding)} |"
+        for encoding in ENCODINGS
+    ]
+    table = "\n".join([header, "| --- " * (len(DATA_TYPES) + 2) + "|", *rows])
+    assert table in TEXT, f"expected in README.md:\n{table}"
+
+
+def counts(encoding: str, data_type: str) -> list[int]:
+    """Return the numbers of channels, of 1 to 5, that the viewer takes."""
+    return [n for n in range(1, 6) if refusal(ChunkFormat(encoding, data_type, n)) is None]
+
+
+def cell(encoding: str, data_type: str) -> str:
+    return "yes" if counts(encoding, data_type) else ""
+
+
+def channels(encoding: str) -> str:
+    """Return the numbers of channels as the table tells them; no data type of an encoding takes fewer than another."""
+    (taken,) = {tuple(numbers) for data_type in DATA_TYPES if (numbers := counts(encoding, data_type))}
+    return {(1, 2, 3, 4, 5): "any", (1, 2, 3, 4): "1 to 4", (1, 3): "1 or 3", (1,): "1"}[taken]
+
+
+def test_pictures_and_pages_that_it_names_are_there() -> None:
+    names = re.findall(r"\]\((?!https?:|#)([^)#]+)", TEXT)
+    assert "docs/demo.png" in names
+    for name in names:
+        assert (ROOT / name).is_file(), f"README.md names {name}"
+
+
+def test_environment_variables_are_told() -> None:
+    read = set(re.findall(r"GLASSINE_[A-Z]+", (ROOT / "app/settings.py").read_text()))
+    assert read <= set(re.findall(r"GLASSINE_[A-Z]+", TEXT))
