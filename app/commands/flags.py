@@ -73,5 +73,8 @@ def _annotation(field: FieldInfo) -> Any:
 
 
 def _default(field: FieldInfo) -> Any:
+    """Return what the help shows: text, where the flag takes text."""
     value = field.default
-    return ",".join(str(number) for number in value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return ",".join(str(number) for number in value)
+    return value if value is None or isinstance(value, bool | str) else str(value)
