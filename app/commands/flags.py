@@ -69,7 +69,8 @@ def _annotation(field: FieldInfo) -> Any:
         return Annotated[bool, Parameter(help=field.description, negative="")]
     if get_origin(plain) is Literal:
         return Annotated[plain, Parameter(help=field.description)]
-    return Annotated[str, Parameter(help=field.description, allow_leading_hyphen=True)]
+    text: Any = str if field.default is not None else str | None
+    return Annotated[text, Parameter(help=field.description, allow_leading_hyphen=True)]
 
 
 def _default(field: FieldInfo) -> Any:
