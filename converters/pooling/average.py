@@ -42,7 +42,9 @@ def average_pooling(voxels: NDArray[Any], start: Triple, factors: Triple) -> NDA
 
 
 def _pool(slab: NDArray[Any], factors: Triple) -> NDArray[Any]:
-    sums = _sums(slab, factors)
+    # Infinities of both signs have no mean: NaN, and no warning about it.
+    with np.errstate(invalid="ignore"):
+        sums = _sums(slab, factors)
     count = factors[0] * factors[1] * factors[2]
     if sums.dtype.kind == "f":
         sums /= count

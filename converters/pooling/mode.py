@@ -36,7 +36,7 @@ def _pooled_eights(labels: NDArray[Any], factors: Triple) -> NDArray[Any]:
     pooled = np.empty((x, y, z), labels.dtype, order="F")
     step = max(1, _SLAB_BYTES // labels[:, :, :2].nbytes)
     for begin in range(0, z, step):
-        pooled[:, :, begin : begin + step] = _eights(np.asfortranarray(labels[:, :, 2 * begin : 2 * (begin + step)]))
+        pooled[:, :, begin : begin + step] = _eights(labels[:, :, 2 * begin : 2 * (begin + step)])
     return pooled
 
 
@@ -58,8 +58,9 @@ def _pooled_fours(labels: NDArray[Any], factors: Triple) -> NDArray[Any]:
 
 
 def _eights(labels: NDArray[Any]) -> NDArray[Any]:
-    """Return the modes of windows of eight; labels: [x, y, z], whole windows, Fortran order (tinybrain 1.7 is wrong on C)."""
+    """Return the modes of windows of eight; labels: [x, y, z], whole windows."""
     from tinybrain.accelerated import mode_pooling_2x2x2
 
-    modes: NDArray[Any] = mode_pooling_2x2x2(labels)[0]
+    # tinybrain 1.7 is wrong on C order and refuses what may not be written, as a memory map.
+    modes: NDArray[Any] = mode_pooling_2x2x2(np.require(labels, requirements=("F", "W")))[0]
     return modes
