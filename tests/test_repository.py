@@ -109,6 +109,14 @@ def test_a_page_is_there(name: str) -> None:
     assert (ROOT / name).read_text().strip()
 
 
+def test_the_page_on_architecture_names_modules_that_are_there() -> None:
+    named_there = re.findall(r"`([\w/]+\.py)`", (ROOT / "docs/architecture.md").read_text())
+    present = [f"/{named(path)}" for path in SOURCES]
+    missing = [name for name in named_there if not any(path.endswith(f"/{name}") for path in present)]
+    assert named_there
+    assert not missing
+
+
 def test_the_changelog_tells_what_is_not_released_yet() -> None:
     _, _, unreleased = (ROOT / "CHANGELOG.md").read_text().partition("## [Unreleased]\n")
     assert re.match(r"\n### (Added|Changed|Deprecated|Removed|Fixed|Security)\n\n- ", unreleased)
