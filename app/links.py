@@ -188,7 +188,7 @@ def _world(transform: Affine | None, point: Lengths) -> Lengths:
 
 def _tilted(orientation: Quaternion) -> Quaternion:
     """Return the orientation of the 3-D view: the slices' one, seen from above and aside, so that all three are seen."""
-    down = (math.sin(_TILT_DOWN / 2), 0.0, 0.0, math.cos(_TILT_DOWN / 2))
+    down = (-math.sin(_TILT_DOWN / 2), 0.0, 0.0, math.cos(_TILT_DOWN / 2))
     aside = (0.0, math.sin(_TILT_ASIDE / 2), 0.0, math.cos(_TILT_ASIDE / 2))
     x, y, z, w = _rotation_product(orientation, _rotation_product(aside, down))
     return round(x, 6), round(y, 6), round(z, 6), round(w, 6)

@@ -1,10 +1,9 @@
 """The real viewer in headless Chromium, driven and looked into."""
 
 import io
-import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
