@@ -48,13 +48,13 @@ def _slopes(header: Any) -> Any:
 
 
 def _scaling(file: Path, header: Any, axes: str, options: SourceOptions) -> Scaling | None:
-    slopes = _slopes(header)
-    if slopes.size < 2:
-        return Scaling(float(slopes[0]), 0.0, slopes.dtype) if slopes.size else None
-    if "c" in axes:
+    factors = header.get_data_scaling()
+    if factors is None:
+        return None
+    if "c" in axes and _slopes(header).size > 1:
         raise OptionError(
             f"{file}: its sub-bricks are scaled each by a factor of its own, and channels share one: say --axes xyzt"
         )
     # A point of time that is not there is refused where the axes are arranged.
-    factors = header.get_data_scaling()
-    return Scaling(float(factors[min(options.time or 0, len(factors) - 1)]), 0.0, factors.dtype)
+    factor = float(factors[min(options.time or 0, len(factors) - 1)])
+    return None if factor == 1 else Scaling(factor, 0.0, factors.dtype)

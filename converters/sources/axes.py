@@ -98,7 +98,7 @@ def check_axes(name: str, axes: str, shape: tuple[int, ...]) -> None:
 
 def shape_text(shape: tuple[int, ...]) -> str:
     """Return a shape for a message, `3 x 4 x 5`."""
-    return " x ".join(str(n) for n in shape)
+    return " x ".join(str(n) for n in shape) or "no axis"
 
 
 def _one(position: int | None) -> slice:

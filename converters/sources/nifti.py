@@ -21,7 +21,7 @@ from converters.geometry import Geometry
 from converters.sources.gzipped import first_bytes
 from converters.sources.header import ImageHeader, channels_or_time, header_source, image_axes, image_shape, is_colour
 from converters.sources.mapped import Scaling
-from converters.sources.pairs import pair
+from converters.sources.pairs import pair, without_gz
 from converters.sources.placing import MM, VoxelSizes, place
 from converters.sources.source import Source, SourceOptions
 
@@ -166,6 +166,8 @@ def _geometry(found: _Found, options: SourceOptions) -> tuple[Geometry, tuple[st
         notes += ("the header names no unit of length, mm is taken; --resolution X,Y,Z (nm) says otherwise",)
     if not has_sform and not has_qform:
         notes += ("neither sform nor qform places the volume: x is taken to run from right to left and 0 to be the centre",)
+    if isinstance(found.header, Spm2AnalyzeHeader) and (mat := without_gz(found.path).with_suffix(".mat")).exists():
+        notes += (f"{mat.name}, where SPM keeps the orientation of such a pair, is not read",)
     return geometry, notes
 
 

@@ -1,6 +1,7 @@
 """Arrays of numpy, .npy (numpy.lib.format)."""
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,15 @@ from converters.sources.source import SourceOptions
 
 _ASSUMED = {(2, False): "yx", (3, False): "zyx", (2, True): "xy", (3, True): "xyz"}
 """(dimensions, Fortran order) -> axes: x is what varies fastest on disk."""
+
+
+_READERS = {
+    (1, 0): npy_format.read_array_header_1_0,
+    (2, 0): npy_format.read_array_header_2_0,
+    (3, 0): npy_format.read_array_header_2_0,
+}
+_UNREADABLE = (ValueError, TypeError, KeyError, EOFError, SyntaxError, TokenError, RecursionError, MemoryError)
+"""What numpy's reader of headers, a reader of Python literals, raises when it is given something else."""
 
 
 def open_npy(path: Path, options: SourceOptions) -> MappedSource:
@@ -37,20 +47,19 @@ def open_npy(path: Path, options: SourceOptions) -> MappedSource:
 
 
 def _header(path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Return shape, whether in Fortran order, data type and the bytes before the voxels."""
     try:
         with path.open("rb") as file:
-            version = npy_format.read_magic(file)
-            read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+            # The headers of versions 2 and 3 differ in how they spell the names of fields, which no volume has.
+            read = _READERS[npy_format.read_magic(file)]
             shape, fortran_order, dtype = read(file)
             offset = file.tell()
-    except (ValueError, EOFError) as error:
-        raise SourceError(f"{path}: no .npy file ({error})") from error
+    except _UNREADABLE as error:
+        raise SourceError(f"{path}: not a .npy file, or one whose header is not sound ({error})") from error
     if dtype.hasobject:
         raise SourceError(f"{path}: holds Python objects (pickled), which are never loaded; save the array as numbers")
-    if not 2 <= len(shape) <= 5:
-        raise SourceError(f"{path}: the array has {len(shape)} dimensions, 2 to 5 are read")
-    if 0 in shape:
-        raise SourceError(f"{path}: the array is empty (shape {shape_text(shape)})")
+    if not 2 <= len(shape) <= 5 or min(shape) < 1:
+        raise SourceError(f"{path}: its header tells a shape of {shape_text(shape)}; 2 to 5 axes of at least 1 are read")
     return shape, fortran_order, dtype, offset
 
 

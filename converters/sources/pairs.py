@@ -10,7 +10,7 @@ _HEADERS = {voxels: header for header, voxels in _VOXELS.items()}
 
 def is_paired(path: Path) -> bool:
     """Return whether the name is that of one file of a pair."""
-    return _plain(path).suffix.lower() in _VOXELS | _HEADERS
+    return without_gz(path).suffix.lower() in _VOXELS | _HEADERS
 
 
 def pair(path: Path) -> tuple[Path, Path]:
@@ -18,14 +18,15 @@ def pair(path: Path) -> tuple[Path, Path]:
 
     Raises SourceError where the other is not there.
     """
-    plain = _plain(path)
+    plain = without_gz(path)
     is_header = plain.suffix.lower() in _VOXELS
     wanted = (_VOXELS if is_header else _HEADERS)[plain.suffix.lower()]
     other = _beside(path, plain.with_suffix(wanted.upper() if plain.suffix.isupper() else wanted))
     return (path, other) if is_header else (other, path)
 
 
-def _plain(path: Path) -> Path:
+def without_gz(path: Path) -> Path:
+    """Return the name that the file has unpacked."""
     return path.with_suffix("") if path.suffix.lower() == ".gz" else path
 
 
