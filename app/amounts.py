@@ -14,8 +14,10 @@ def amount(number: float, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time such as `8 s`, `3 min 20 s` or `2 h 05 min`."""
-    whole = max(0, round(seconds))
+    """Return a time such as `0.8 s`, `12 s`, `3 min 20 s` or `2 h 05 min`."""
+    if seconds < 9.95:
+        return f"{max(0.0, seconds):.1f} s"
+    whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

@@ -28,6 +28,8 @@ _PANEL = (560, 330)
 _MARGIN = 1.1
 _NEARER = 1.25
 """How much larger perspective makes the near side of a box than its middle."""
+_OVERLAY_OPACITY = 0.3
+"""Of labels over an image: the image is still seen."""
 _AROUND_THE_VOLUME = "#202020"
 """Not black: where the volume ends is seen."""
 _DIMENSIONS = ("x", "y", "z")
@@ -83,7 +85,7 @@ def viewer_state(layers: Sequence[Layer], base_url: str) -> dict[str, Any]:
         "crossSectionScale": view.cross_section_scale,
         "projectionOrientation": list(_tilted(view.orientation)),
         "projectionScale": view.projection_scale,
-        "layers": [_layer(layer, name, base_url) for layer, name in zip(ordered, names, strict=True)],
+        "layers": _layers(ordered, names, base_url),
         "crossSectionBackgroundColor": _AROUND_THE_VOLUME,
         "hideCrossSectionBackground3D": True,
         "layout": "4panel",
@@ -95,6 +97,15 @@ def _layer_names(layers: Sequence[Layer]) -> list[str]:
     """Return the last parts of the datasets' names, the whole names where those are not unique."""
     short = [layer.name.rsplit("/", 1)[-1] or "dataset" for layer in layers]
     return short if len(set(short)) == len(short) else [layer.name for layer in layers]
+
+
+def _layers(layers: Sequence[Layer], names: Sequence[str], base_url: str) -> list[dict[str, Any]]:
+    shown = [_layer(layer, name, base_url) for layer, name in zip(layers, names, strict=True)]
+    if any(layer["type"] == "image" for layer in shown):
+        for layer in shown:
+            if layer["type"] == "segmentation":
+                layer["selectedAlpha"] = _OVERLAY_OPACITY
+    return shown
 
 
 def _layer(layer: Layer, name: str, base_url: str) -> dict[str, Any]:

@@ -4,10 +4,11 @@
 (DNS rebinding) is refused, and without CORS headers no other page can read the answers.
 """
 
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import FileResponse, Response
@@ -23,6 +24,7 @@ from converters.record import PRIVATE
 
 _STATIC = Path(static.__file__).parent
 _THUMBNAIL = Path(PRIVATE, "thumbnail.png")
+_HOST = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]+)(?::\d*)?")
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -94,10 +96,11 @@ def pages_app(root: Path, hosts: frozenset[str] = frozenset()) -> FastAPI:
 def refuse_strange_hosts(request: Request, hosts: frozenset[str]) -> None:
     """Raise HTTPException (403) unless Host is a loopback name or one of hosts, and Origin, when there is one, the same."""
     host = request.headers.get("host", "")
-    if not _is_known_host(urlsplit(f"//{host}").hostname or "", hosts):
+    name = _HOST.fullmatch(host)
+    if name is None or not _is_known_host(name[1].strip("[]").lower(), hosts):
         raise HTTPException(403, f"this server does not answer to the name {host!r}; list it in GLASSINE_HOSTS if it should")
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin not in (None, f"http://{host}", f"https://{host}"):
         raise HTTPException(403, f"a page of {origin!r} may not use this server's API")
 
 

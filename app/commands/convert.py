@@ -16,7 +16,9 @@ from converters.volumes.conversion import Summary
 from converters.volumes.conversion import convert as convert_source
 from converters.volumes.plan import Plan, make_plan
 
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON on standard output.")]
+AsJson = Annotated[
+    bool, Parameter(name="--json", negative="", show_default=False, help="Print the result as JSON on standard output.")
+]
 
 
 @with_flags(ConvertOptions)

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from cyclopts import Parameter
 from pydantic import ValidationError
@@ -66,11 +66,19 @@ def _annotation(field: FieldInfo) -> Any:
     """Return what cyclopts reads: switches and choices as they are, anything else as text that the model then checks."""
     plain = field.annotation
     if plain is bool:
-        return Annotated[bool, Parameter(help=field.description, negative="")]
+        return Annotated[bool, Parameter(help=field.description, negative="", show_default=False)]
     if get_origin(plain) is Literal:
         return Annotated[plain, Parameter(help=field.description)]
     text: Any = str if field.default is not None else str | None
-    return Annotated[text, Parameter(help=field.description, allow_leading_hyphen=True)]
+    return Annotated[text, Parameter(help=field.description, metavar=_metavar(plain), allow_leading_hyphen=True)]
+
+
+def _metavar(annotation: Any) -> str:
+    """Return what the help shows in the place of a value."""
+    kinds = [annotation, *get_args(annotation)]
+    if any(get_origin(kind) in (tuple, Annotated) for kind in kinds):
+        return "X,Y,Z"
+    return "N" if int in kinds else "TEXT"
 
 
 def _default(field: FieldInfo) -> Any:

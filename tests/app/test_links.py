@@ -108,7 +108,13 @@ def test_images_come_before_segmentations_and_equal_last_names_are_told_apart():
     layers = [Layer("a/cells", LABELS), Layer("b/cells", EM, RECORD)]
     state = viewer_state(layers, BASE)
     assert [(layer["type"], layer["name"]) for layer in state["layers"]] == [("image", "b/cells"), ("segmentation", "a/cells")]
-    assert set(state["layers"][1]) == {"type", "source", "name"}
+    assert set(state["layers"][1]) == {"type", "source", "name", "selectedAlpha"}
+    assert state["layers"][1]["selectedAlpha"] < 0.5, "the image is seen below the labels"
+
+
+def test_labels_alone_are_shown_as_the_viewer_shows_them():
+    (layer,) = viewer_state([Layer("cells", LABELS, RECORD)], BASE)["layers"]
+    assert set(layer) == {"type", "source", "name"}
 
 
 def test_a_served_folder_that_is_a_dataset_itself_has_no_name():
