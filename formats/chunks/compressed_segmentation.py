@@ -58,7 +58,7 @@ def _encode_channel(labels: NDArray[Any], block_size: Triple) -> bytes:
     except OverflowError as error:
         raise EncodeError(
             f"compressed_segmentation cannot hold a chunk of {labels.shape} with this many different labels: "
-            "its tables end beyond 64 MiB; use smaller chunks"
+            "its tables would begin beyond 64 MiB; use smaller chunks"
         ) from error
     return data[4:]
 

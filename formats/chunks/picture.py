@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formats.chunks.chunk_format import ChunkFormat
-from formats.errors import DecodeError
+from formats.errors import DecodeError, EncodeError
 from formats.grid import Triple
 
 
@@ -24,11 +24,19 @@ class Header:
     bits: int
 
 
-def to_picture(voxels: NDArray[Any]) -> NDArray[Any]:
-    """Return voxels [x, y, z, channel] as a picture [y * z, x] or [y * z, x, channel], C order; no copy where none is needed."""
+def to_picture(voxels: NDArray[Any], encoding: str, most: int) -> NDArray[Any]:
+    """Return voxels [x, y, z, channel] as a picture [y * z, x] or [y * z, x, channel], C order; no copy where none is needed.
+
+    Raises EncodeError when width or height are more than most pixels.
+    """
     x, y, z, channels = voxels.shape
+    if max(x, y * z) > most:
+        raise EncodeError(
+            f"{encoding} cannot hold a chunk of {x} x {y} x {z} voxels: it would be a picture of {x} x {y * z} pixels, "
+            f"and its sides may have {most}; use smaller chunks"
+        )
     if channels == 1:
-        return voxels[..., 0].T.reshape(z * y, x)
+        return np.ascontiguousarray(voxels[..., 0].T.reshape(z * y, x))
     picture = np.empty((z, y, x, channels), voxels.dtype)
     # One channel at a time: numpy's copy of all at once, four axes turned round, takes five times as long.
     for channel in range(channels):

@@ -1,7 +1,7 @@
 """Other implementations of the format, which write and read a single chunk as a whole volume of theirs."""
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +10,6 @@ from numpy.typing import NDArray
 
 from formats.chunks import ChunkFormat
 from formats.grid import Box, Triple, chunk_name
-
-
-class Peer(Protocol):
-    """Another implementation of the format; voxels are [x, y, z, channel]."""
-
-    def encode(self, voxels: NDArray[Any], chunk_format: ChunkFormat) -> bytes: ...
-    def decode(self, data: bytes, shape: Triple, chunk_format: ChunkFormat) -> NDArray[Any]: ...
 
 
 def chunk_key(shape: Triple) -> str:
@@ -83,10 +76,10 @@ class CloudVolume:
 
 
 @pytest.fixture
-def tensorstore() -> Peer:
+def tensorstore() -> TensorStore:
     return TensorStore()
 
 
 @pytest.fixture
-def cloud_volume(tmp_path: Path) -> Peer:
+def cloud_volume(tmp_path: Path) -> CloudVolume:
     return CloudVolume(tmp_path)

@@ -3,7 +3,7 @@
 cloud-volume is asked for one channel of jpeg only: it scrambles several. Its png needs a package of its own; Pillow stands in.
 """
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
@@ -12,8 +12,13 @@ from numpy.typing import NDArray
 from formats.chunks import ChunkFormat, decode_chunk, encode_chunk
 from formats.grid import Triple
 
-if TYPE_CHECKING:
-    from conftest import Peer
+
+class Peer(Protocol):
+    """Another implementation of the format (conftest.py); voxels are [x, y, z, channel]."""
+
+    def encode(self, voxels: NDArray[Any], chunk_format: ChunkFormat) -> bytes: ...
+    def decode(self, data: bytes, shape: Triple, chunk_format: ChunkFormat) -> NDArray[Any]: ...
+
 
 SHAPE = (17, 11, 5)
 ALL_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
@@ -23,7 +28,7 @@ def named(chunk_format: ChunkFormat) -> str:
     return "-".join(str(getattr(chunk_format, name)) for name in ("encoding", "data_type", "num_channels", "block_size"))
 
 
-def sample(shape: Triple, chunk_format: ChunkFormat, seed: int = 0) -> NDArray[np.generic]:
+def sample(shape: Triple, chunk_format: ChunkFormat, seed: int = 0) -> NDArray[Any]:
     """Return voxels that differ along each axis and use the whole of the type; labels come in clumps."""
     rng = np.random.default_rng(seed)
     full = (*shape, chunk_format.num_channels)
@@ -39,7 +44,7 @@ def sample(shape: Triple, chunk_format: ChunkFormat, seed: int = 0) -> NDArray[n
     return rng.integers(0, 1 << 64, full, np.uint64).astype(chunk_format.data_type)
 
 
-def both_ways(peer: "Peer", shape: Triple, chunk_format: ChunkFormat) -> None:
+def both_ways(peer: Peer, shape: Triple, chunk_format: ChunkFormat) -> None:
     voxels = sample(shape, chunk_format)
     ours, theirs = encode_chunk(voxels, chunk_format), peer.encode(voxels, chunk_format)
     if chunk_format.encoding == "jpeg":
@@ -66,13 +71,13 @@ TENSORSTORE = [
 
 
 @pytest.mark.parametrize("chunk_format", TENSORSTORE, ids=named)
-def test_tensorstore_and_we_read_each_other(tensorstore: "Peer", chunk_format: ChunkFormat) -> None:
+def test_tensorstore_and_we_read_each_other(tensorstore: Peer, chunk_format: ChunkFormat) -> None:
     both_ways(tensorstore, SHAPE, chunk_format)
 
 
 @pytest.mark.parametrize("data_type", ["uint32", "uint64"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (8, 8, 8), (7, 9, 16), (64, 65, 1), (3, 1, 70)])
-def test_partial_blocks_with_tensorstore(tensorstore: "Peer", shape: Triple, data_type: str) -> None:
+def test_partial_blocks_with_tensorstore(tensorstore: Peer, shape: Triple, data_type: str) -> None:
     both_ways(tensorstore, shape, ChunkFormat("compressed_segmentation", data_type, 2))
 
 
@@ -86,5 +91,5 @@ CLOUD_VOLUME = [
 
 
 @pytest.mark.parametrize("chunk_format", CLOUD_VOLUME, ids=named)
-def test_cloud_volume_and_we_read_each_other(cloud_volume: "Peer", chunk_format: ChunkFormat) -> None:
+def test_cloud_volume_and_we_read_each_other(cloud_volume: Peer, chunk_format: ChunkFormat) -> None:
     both_ways(cloud_volume, SHAPE, chunk_format)
