@@ -14,7 +14,7 @@ PRIVATE = ".glassine"
 
 @dataclass(frozen=True)
 class Contrast:
-    """Grey values of one channel: percentiles for a first look, and the extremes seen."""
+    """Grey values of one channel: percentiles for a first look, and the extremes of the sample they are from."""
 
     low: float
     high: float

@@ -31,29 +31,20 @@ def sampled(voxels: NDArray[Any], box: Box, stride: int) -> NDArray[Any]:
     return voxels[x, y, z].reshape(-1, voxels.shape[3])
 
 
-def contrast_of(samples: Sequence[NDArray[Any]], extremes: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[Contrast, ...]:
-    """Return one Contrast a channel from each tile's sample [n, channel] and (minimum, maximum) [channel].
+def contrast_of(samples: Sequence[NDArray[Any]]) -> tuple[Contrast, ...]:
+    """Return one Contrast a channel from each tile's sample [n, channel].
 
     Background does not count: where one value fills a quarter of the sample or more and is the lowest one, the percentiles
     are those of the other voxels. Values that are not finite do not count either.
     """
     sample = np.concatenate(samples)
-    lowest = np.min([low for low, _ in extremes], axis=0)
-    highest = np.max([high for _, high in extremes], axis=0)
-    return tuple(_channel_contrast(sample[:, c], float(lowest[c]), float(highest[c])) for c in range(sample.shape[1]))
+    return tuple(_channel_contrast(sample[:, c]) for c in range(sample.shape[1]))
 
 
-def extremes_of(voxels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return (minimum, maximum) of each channel; NaN is passed over. voxels: [x, y, z, channel]."""
-    if voxels.dtype.kind != "f":
-        return voxels.min(axis=(0, 1, 2)), voxels.max(axis=(0, 1, 2))
-    return np.fmin.reduce(voxels, axis=(0, 1, 2)), np.fmax.reduce(voxels, axis=(0, 1, 2))
-
-
-def _channel_contrast(values: NDArray[Any], minimum: float, maximum: float) -> Contrast:
+def _channel_contrast(values: NDArray[Any]) -> Contrast:
     values = values[np.isfinite(values)].astype(np.float64)
     if not values.size:
-        return Contrast(0.0, 1.0, _finite(minimum, 0.0), _finite(maximum, 1.0))
+        return Contrast(0.0, 1.0, 0.0, 1.0)
     smallest, largest = float(values.min()), float(values.max())
     background = values == smallest
     if values.size // 4 <= background.sum() < values.size:
@@ -61,7 +52,7 @@ def _channel_contrast(values: NDArray[Any], minimum: float, maximum: float) -> C
     low, high = (float(grey) for grey in np.percentile(values, [_LOW_PERCENTILE, _HIGH_PERCENTILE]))
     if low == high:
         low, high = _apart(smallest, largest)
-    return Contrast(low, high, _finite(minimum, smallest), _finite(maximum, largest))
+    return Contrast(low, high, smallest, largest)
 
 
 def _apart(smallest: float, largest: float) -> tuple[float, float]:
@@ -69,7 +60,3 @@ def _apart(smallest: float, largest: float) -> tuple[float, float]:
     if smallest < largest:
         return smallest, largest
     return (smallest, 0.0) if smallest < 0 else (0.0, largest or 1.0)
-
-
-def _finite(value: float, otherwise: float) -> float:
-    return value if np.isfinite(value) else otherwise

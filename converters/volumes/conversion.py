@@ -136,8 +136,7 @@ def _run_stage(
 
 def _contrast(results: list[TileResult]) -> tuple[Contrast, ...]:
     samples = [result.sample for result in results if result.sample is not None]
-    extremes = [result.extremes for result in results if result.extremes is not None]
-    return contrast_of(samples, extremes) if samples else ()
+    return contrast_of(samples) if samples else ()
 
 
 def _record(plan: Plan, request: Request, results: list[TileResult], contrast: tuple[Contrast, ...]) -> Record:

@@ -12,7 +12,7 @@ from converters.geometry import unpooled_box
 from converters.pooling.average import average_pooling
 from converters.pooling.mode import mode_pooling
 from converters.storage.storage import Storage
-from converters.volumes.contrast import extremes_of, sampled
+from converters.volumes.contrast import sampled
 from converters.volumes.inputs import Input, Spool
 from converters.volumes.scales import PlannedScale
 from converters.volumes.stages import Stage
@@ -52,7 +52,6 @@ class TileResult:
     stored_bytes: int = 0
     largest_error: float = 0.0
     sample: NDArray[Any] | None = None
-    extremes: tuple[NDArray[Any], NDArray[Any]] | None = None
     failure: str | None = None
 
 
@@ -80,7 +79,6 @@ def convert_tile(task: TileTask) -> TileResult:
     written = [_write_chunks(task, stage.scales[0], first, owned)] if stage.first else []
     x, y, z = stage.scales[0].box.start
     sample = sampled(first, owned.shifted((-x, -y, -z)), task.sample_stride) if task.sample_stride else None
-    extremes = extremes_of(first) if task.sample_stride else None
     written += _write_coarser(task, voxels, needed)
     return TileResult(
         owned.voxels,
@@ -89,7 +87,6 @@ def convert_tile(task: TileTask) -> TileResult:
         sum(w.stored_bytes for w in written),
         error,
         sample,
-        extremes,
     )
 
 
