@@ -9,8 +9,8 @@ _GZIP_WINDOW = 31
 """zlib's wbits for a 32 KiB window inside a gzip header and trailer."""
 _WHOLE_WINDOW, _SHORTEST_WINDOW = 15, 1
 """Bits of the distance over which repetitions are looked for. Noise has none: with the shortest window it takes half the time."""
-_SAMPLE = 1 << 14
-_SAMPLED_FROM = 4 * _SAMPLE
+_SAMPLE = 1 << 13
+_SAMPLED_FROM = 8 * _SAMPLE
 _WORTH_IT = 1.005
 """How much larger a sample may become with the shortest window for it to be taken."""
 _Corrupt: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # isal's stub calls the class an instance
@@ -22,7 +22,7 @@ def compress(data: bytes | memoryview) -> bytes:
 
 
 def _is_noise(data: bytes | memoryview) -> bool:
-    """Tell from 16 KiB of the middle whether looking for repetitions makes data any smaller."""
+    """Tell from 8 KiB of the middle whether looking for repetitions makes data any smaller."""
     if len(data) < _SAMPLED_FROM:
         return False
     begin = len(data) // 2
