@@ -9,11 +9,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from formats.chunks import compressed_segmentation, compresso, jpeg, jxl, png, raw
-from formats.chunks.chunk_format import ChunkFormat, refusal
+from formats.chunks.chunk_format import ChunkFormat, refusal, size_refusal
 from formats.errors import DecodeError, EncodeError
 from formats.grid import Triple
 
-__all__ = ["GZIPPED", "ChunkFormat", "check_chunk_format", "decode_chunk", "encode_chunk"]
+__all__ = ["GZIPPED", "ChunkFormat", "check_chunk_format", "check_chunk_size", "decode_chunk", "encode_chunk"]
 
 GZIPPED = frozenset({"raw", "compressed_segmentation", "compresso"})
 """The encodings whose chunks gzip makes smaller."""
@@ -44,6 +44,13 @@ def check_chunk_format(chunk_format: ChunkFormat) -> None:
         raise EncodeError(reason)
 
 
+def check_chunk_size(chunk_size: Triple, chunk_format: ChunkFormat) -> None:
+    """Raise EncodeError when chunks of chunk_size voxels, x, y, z, are more than the encoding holds."""
+    reason = size_refusal(chunk_size, chunk_format.encoding)
+    if reason is not None:
+        raise EncodeError(reason)
+
+
 def encode_chunk(voxels: NDArray[Any], chunk_format: ChunkFormat) -> bytes:
     """Return the bytes of one chunk.
 
@@ -55,6 +62,8 @@ def encode_chunk(voxels: NDArray[Any], chunk_format: ChunkFormat) -> bytes:
         raise EncodeError(f"voxels are {voxels.dtype}, expected {chunk_format.data_type}")
     if voxels.ndim != 4 or voxels.shape[3] != chunk_format.num_channels or voxels.size == 0:
         raise EncodeError(f"voxels have shape {voxels.shape}, expected [x, y, z, {chunk_format.num_channels}], none of them 0")
+    x, y, z, _ = voxels.shape
+    check_chunk_size((x, y, z), chunk_format)
     return _ENCODERS[chunk_format.encoding](voxels, chunk_format)
 
 

@@ -22,6 +22,12 @@ _ACCEPTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
 
 ENCODINGS = tuple(_ACCEPTED)
 
+_LONGEST_SIDE = {"jpeg": 65_500, "png": 1_000_000}
+"""Pixels along a side of the picture, x wide and y * z high, as libjpeg and libpng have it."""
+
+_LONGEST_AXIS = {"compresso": 65_535}
+"""Voxels along an axis of the chunk."""
+
 _LARGEST_BLOCK = 1 << 16
 """Voxels in a compressed_segmentation block; beyond this the library's table index no longer fits its 16 bits."""
 
@@ -60,6 +66,18 @@ def refusal(chunk_format: ChunkFormat) -> str | None:
         return f"jpeg quality {chunk_format.jpeg_quality}, expected 0 to 100"
     if encoding == "compressed_segmentation":
         return _block_refusal(chunk_format.block_size)
+    return None
+
+
+def size_refusal(chunk_size: Triple, encoding: str) -> str | None:
+    """Return why a chunk of this many voxels cannot be encoded; None when it can."""
+    x, y, z = chunk_size
+    size = f"encoding {encoding} cannot hold chunks of {x} x {y} x {z} voxels"
+    side, axis = _LONGEST_SIDE.get(encoding), _LONGEST_AXIS.get(encoding)
+    if side is not None and max(x, y * z) > side:
+        return f"{size}: as pictures of {x} x {y * z} pixels they are longer than {side}; use smaller chunks"
+    if axis is not None and max(chunk_size) > axis:
+        return f"{size}: they have more than {axis} along an axis; use smaller chunks"
     return None
 
 

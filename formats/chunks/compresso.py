@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formats.chunks.chunk_format import ChunkFormat
-from formats.errors import DecodeError, EncodeError
+from formats.errors import DecodeError
 from formats.grid import Triple
 
 _HEADER = np.dtype(
@@ -31,7 +31,6 @@ _HEADER = np.dtype(
         ("connectivity", "u1"),
     ]
 )
-_LARGEST_EXTENT = 0xFFFF
 
 # Locations: 0 to 5 copy the label of a neighbour, 6 is followed by a label, and from 7 on it is the label + 7.
 _NEIGHBOURS = np.array([(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)])
@@ -52,11 +51,9 @@ class _Stream:
 
 
 def encode(voxels: NDArray[Any], chunk_format: ChunkFormat) -> bytes:
-    """Return labels [x, y, z, 1], unsigned, as compresso, format 1. Raises EncodeError beyond 65,535 voxels along an axis."""
+    """Return labels [x, y, z, 1], unsigned, as compresso, format 1."""
     import compresso
 
-    if max(voxels.shape) > _LARGEST_EXTENT:
-        raise EncodeError(f"compresso cannot hold a chunk of {voxels.shape[:3]}: at most {_LARGEST_EXTENT} voxels along an axis")
     # The library asks for memory that it might write to.
     labels = np.require(voxels[..., 0], requirements=["F", "W"])
     data: bytes = compresso.compress(labels)

@@ -9,9 +9,6 @@ from formats.chunks.picture import Header, empty_picture, from_picture, to_pictu
 from formats.errors import DecodeError
 from formats.grid import Triple
 
-_MOST = 65_500
-"""Pixels along a side, as libjpeg has it."""
-
 # ITU-T T.81, table B.1: the markers of frames (SOF0 to SOF15, with DHT, JPG and DAC among them), of a scan and of the end.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN = 0xDA
@@ -22,11 +19,10 @@ def encode(voxels: NDArray[Any], chunk_format: ChunkFormat) -> bytes:
     """Return voxels [x, y, z, channel], uint8, as JPEG: grey or, for 3 channels, YCbCr with colour at half resolution.
 
     These are libjpeg's defaults, which tensorstore uses too.
-    Raises EncodeError when y * z, the height, is more than 65,500.
     """
     from imagecodecs import jpeg8_encode
 
-    return bytes(jpeg8_encode(to_picture(voxels, "jpeg", _MOST), chunk_format.jpeg_quality))
+    return bytes(jpeg8_encode(to_picture(voxels), chunk_format.jpeg_quality))
 
 
 def decode(data: bytes, shape: Triple, chunk_format: ChunkFormat) -> NDArray[Any]:

@@ -12,9 +12,6 @@ from formats.grid import Triple
 _EFFORT = 3
 """The least effort at which it is a fifth smaller than png; 4 and more take much longer to save 1 %."""
 
-_MOST = 1 << 30
-"""Pixels along a side (18181-1, SizeHeader)."""
-
 _CODESTREAM = b"\xff\x0a"
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 
@@ -27,7 +24,7 @@ def encode(voxels: NDArray[Any], chunk_format: ChunkFormat) -> bytes:
     """Return voxels [x, y, z, 1], uint8, as lossless JPEG XL."""
     from imagecodecs import jpegxl_encode
 
-    return bytes(jpegxl_encode(to_picture(voxels, "jxl", _MOST), effort=_EFFORT, lossless=True, numthreads=1))
+    return bytes(jpegxl_encode(to_picture(voxels), effort=_EFFORT, lossless=True, numthreads=1))
 
 
 def decode(data: bytes, shape: Triple, chunk_format: ChunkFormat) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formats.chunks.chunk_format import ChunkFormat
-from formats.errors import DecodeError, EncodeError
+from formats.errors import DecodeError
 from formats.grid import Triple
 
 
@@ -24,17 +24,9 @@ class Header:
     bits: int
 
 
-def to_picture(voxels: NDArray[Any], encoding: str, most: int) -> NDArray[Any]:
-    """Return voxels [x, y, z, channel] as a picture [y * z, x] or [y * z, x, channel], C order; no copy where none is needed.
-
-    Raises EncodeError when width or height are more than most pixels.
-    """
+def to_picture(voxels: NDArray[Any]) -> NDArray[Any]:
+    """Return voxels [x, y, z, channel] as a picture [y * z, x] or [y * z, x, channel], C order; no copy where none is needed."""
     x, y, z, channels = voxels.shape
-    if max(x, y * z) > most:
-        raise EncodeError(
-            f"{encoding} cannot hold a chunk of {x} x {y} x {z} voxels: it would be a picture of {x} x {y * z} pixels, "
-            f"and its sides may have {most}; use smaller chunks"
-        )
     if channels == 1:
         return np.ascontiguousarray(voxels[..., 0].T.reshape(z * y, x))
     picture = np.empty((z, y, x, channels), voxels.dtype)

@@ -12,9 +12,6 @@ from formats.grid import Triple
 _LEVEL = 1
 """zlib's level; 6 takes twice the time to save 2 % on microscopy."""
 
-_MOST = 1_000_000
-"""Pixels along a side, as libpng has it."""
-
 _SIGNATURE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 """Colour type (PNG specification, 11.2.2) to samples a pixel; a palette is read as the colours that it names."""
@@ -24,7 +21,7 @@ def encode(voxels: NDArray[Any], chunk_format: ChunkFormat) -> bytes:
     """Return voxels [x, y, z, channel], uint8 or uint16, as PNG: grey, grey + alpha, RGB or RGB + alpha."""
     from imagecodecs import png_encode
 
-    return bytes(png_encode(to_picture(voxels, "png", _MOST), _LEVEL))
+    return bytes(png_encode(to_picture(voxels), _LEVEL))
 
 
 def decode(data: bytes, shape: Triple, chunk_format: ChunkFormat) -> NDArray[Any]:

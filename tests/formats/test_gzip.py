@@ -4,9 +4,11 @@ import gzip as stdlib
 import os
 import zlib
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from isal import isal_zlib
 
 from formats import gzip
 from formats.errors import DecodeError
@@ -40,6 +42,22 @@ def test_large_data_goes_both_ways() -> None:
     packed = gzip.compress(data)
     assert len(packed) < 4 << 20
     assert gzip.decompress(packed, len(data)) == data
+
+
+@pytest.mark.parametrize("length", [(1 << 16) - 1, 1 << 16, 300_001])
+def test_noise_takes_another_way_to_the_same_data(length: int) -> None:
+    """Nothing repeats in it, yet it has far fewer than 8 bits a byte."""
+    noise = np.random.default_rng(0).normal(128, 9, length).astype(np.uint8).tobytes()
+    packed = gzip.compress(noise)
+    assert stdlib.decompress(packed) == noise
+    assert len(packed) < 1.01 * len(isal_zlib.compress(noise, 2, 31))
+
+
+def test_what_only_looks_like_noise_in_its_middle_is_packed_too() -> None:
+    data = bytes(100_000) + os.urandom(60_000) + b"glassine" * 12_000
+    packed = gzip.compress(data)
+    assert stdlib.decompress(packed) == data
+    assert len(packed) < len(data) // 2
 
 
 @pytest.mark.parametrize("missing", [1, 7, 8, 9, 15])

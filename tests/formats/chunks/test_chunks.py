@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from formats.chunks import GZIPPED, ChunkFormat, check_chunk_format, decode_chunk, encode_chunk
+from formats.chunks import GZIPPED, ChunkFormat, check_chunk_format, check_chunk_size, decode_chunk, encode_chunk
 from formats.errors import DecodeError, EncodeError
+from formats.grid import Triple
 
 ALL_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
 
@@ -80,6 +81,43 @@ def test_voxels_of_another_type_or_shape_are_refused() -> None:
     for shape in ((2, 2, 2), (2, 2, 2, 1), (2, 0, 2, 2)):
         with pytest.raises(EncodeError, match=r"voxels have shape .* expected \[x, y, z, 2\]"):
             encode_chunk(np.zeros(shape, np.uint16), chunk_format)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shape", "message"),
+    [
+        (
+            "jpeg",
+            (1, 257, 255),
+            "jpeg cannot hold chunks of 1 x 257 x 255 voxels: as pictures of 1 x 65535 pixels they are longer",
+        ),
+        ("jpeg", (65501, 1, 1), "as pictures of 65501 x 1 pixels they are longer than 65500; use smaller chunks"),
+        ("png", (1, 1001, 1000), "as pictures of 1 x 1001000 pixels they are longer than 1000000; use smaller chunks"),
+        ("compresso", (1, 65536, 1), "voxels: they have more than 65535 along an axis; use smaller chunks"),
+    ],
+)
+def test_chunks_larger_than_their_encoding_holds_are_refused(encoding: str, shape: Triple, message: str) -> None:
+    chunk_format = ChunkFormat(encoding, "uint8")
+    with pytest.raises(EncodeError, match=message):
+        check_chunk_size(shape, chunk_format)
+    with pytest.raises(EncodeError, match=message):
+        encode_chunk(np.zeros((*shape, 1), np.uint8), chunk_format)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shape"),
+    [
+        ("jpeg", (2, 262, 250)),
+        ("png", (1, 1000, 1000)),
+        ("jxl", (1, 1001, 1000)),
+        ("compresso", (65535, 1, 1)),
+        ("raw", (1, 1, 70000)),
+    ],
+)
+def test_the_largest_chunks_of_an_encoding_come_back(encoding: str, shape: Triple) -> None:
+    chunk_format = ChunkFormat(encoding, "uint8")
+    voxels = np.ones((*shape, 1), np.uint8)
+    np.testing.assert_array_equal(decode_chunk(encode_chunk(voxels, chunk_format), shape, chunk_format), voxels)
 
 
 @pytest.mark.parametrize("chunk_format", [*LOSSLESS, ChunkFormat("jpeg", "uint8"), ChunkFormat("jpeg", "uint8", 3)], ids=named)

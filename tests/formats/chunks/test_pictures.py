@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from formats.chunks import ChunkFormat, decode_chunk, encode_chunk
-from formats.errors import DecodeError, EncodeError
-from formats.grid import Triple
+from formats.errors import DecodeError
 
 SHAPE = (20, 6, 5)
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -115,15 +114,6 @@ def test_jxl_of_any_size_is_read(size: tuple[int, int], container: bool) -> None
     np.testing.assert_array_equal(decode_chunk(data, (width, height, 1), ChunkFormat("jxl", "uint8"))[..., 0, 0], pixels.T)
     with pytest.raises(DecodeError, match=f"jxl chunk has {width} x {height} pixels of 1 x 8 bits, expected {width + 1} pixels"):
         decode_chunk(data, (width + 1, 1, 1), ChunkFormat("jxl", "uint8"))
-
-
-@pytest.mark.parametrize(
-    ("encoding", "shape", "pixels"),
-    [("jpeg", (1, 257, 255), "1 x 65535"), ("jpeg", (65501, 1, 1), "65501 x 1"), ("png", (1, 1001, 1000), "1 x 1001000")],
-)
-def test_a_picture_too_long_is_refused(encoding: str, shape: Triple, pixels: str) -> None:
-    with pytest.raises(EncodeError, match=f"{encoding} cannot hold a chunk of .* {pixels} pixels.* use smaller chunks"):
-        encode_chunk(np.zeros((*shape, 1), np.uint8), ChunkFormat(encoding, "uint8"))
 
 
 def png_chunk(kind: bytes, body: bytes) -> bytes:
