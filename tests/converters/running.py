@@ -1,0 +1,105 @@
+"""Work in a process of its own, so that tests can kill it: `python -m tests.converters.running`.
+
+    convert SOURCE DATASET OPTIONS   a conversion; OPTIONS: ConvertOptions as JSON
+    convert-killed N SOURCE ...      the same, killed in the place of the Nth renaming (from 0) for all to see
+    tasks SECONDS                    two workers that sleep
+
+Lines on standard output tell how far it is. Tasks for workers are here too: they import nothing heavy.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from converters.errors import ConverterError, ValueRefusedError
+from converters.executor import open_executor, run
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def process_of(number: int) -> int:
+    return os.getpid()
+
+
+def refuse_three(number: int) -> int:
+    if number == 3:
+        raise ValueRefusedError("the value 3 is refused")
+    return number
+
+
+def die_at_three(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def sleep(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def say(*words: object) -> None:
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the arguments say; the exit status is 130 after Ctrl-C and 1 after an error, which is told on standard error."""
+    try:
+        say("begin")
+        if arguments[0] == "tasks":
+            _tasks(float(arguments[1]))
+        elif arguments[0] == "convert-killed":
+            _die_renaming(int(arguments[1]), Path(arguments[3]))
+            _convert(*arguments[2:])
+        else:
+            _convert(*arguments[1:])
+    except KeyboardInterrupt:
+        return 130
+    except ConverterError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    return 0
+
+
+def _tasks(seconds: float) -> None:
+    with open_executor("processes:2") as executor:
+        for _, process in run(executor, sleep, [seconds] * 1000, max_pending=4):
+            say("worked", process)
+
+
+def _convert(source: str, dataset: str, options: str) -> None:
+    from converters.options import ConvertOptions
+    from converters.volumes.conversion import convert
+
+    summary = convert(
+        Path(source),
+        Path(dataset),
+        ConvertOptions.model_validate_json(options),
+        lambda progress: say(progress.step, progress.done, progress.total),
+    )
+    say("already" if summary.already else "done")
+
+
+def _die_renaming(count: int, dataset: Path) -> None:
+    """Kill this process in the place of the (count + 1)th renaming to a place that is not the run's own."""
+    rename, left = os.replace, [count]
+
+    def replace(old: Any, new: Any) -> None:
+        place = Path(new).relative_to(dataset).parts
+        if place[0] != ".glassine" or place[1] in ("outgoing", "thumbnail.png", "record.json"):
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+        rename(old, new)
+
+    os.replace = replace
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
