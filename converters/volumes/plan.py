@@ -14,8 +14,9 @@ from converters.sources.source import Source, SourceOptions
 from converters.storage.storage import Layout
 from converters.volumes.scales import PlannedScale, default_chunk_size, plan_scales
 from converters.volumes.stages import Stage, plan_stages
-from formats.chunks import ChunkFormat, check_chunk_format
+from formats.chunks import ChunkFormat, check_chunk_format, check_chunk_size
 from formats.errors import EncodeError
+from formats.grid import Triple
 from formats.info import Scale, VolumeInfo
 
 _PROCESS_BYTES = 90_000_000
@@ -60,8 +61,8 @@ def make_plan(source_path: Path, options: ConvertOptions) -> Plan:
     """Open a source and decide everything about its conversion. Raises SourceError, OptionError, ValueRefusedError."""
     source = open_source(source_path, source_options(options))
     layer = layer_type(source, options.type)
-    chunk_format = _chunk_format(source, layer, options)
     chunk_size = options.chunk_size or default_chunk_size(source.shape)
+    chunk_format = _chunk_format(source, layer, chunk_size, options)
     scales = plan_scales(source.geometry, source.shape, chunk_size, options.scales)
     workers = worker_count(options.executor)
     voxel_bytes = _working_bytes(source, chunk_format)
@@ -98,13 +99,14 @@ def volume_info(plan: Plan) -> VolumeInfo:
     return VolumeInfo(plan.layer, chunk_format.data_type, chunk_format.num_channels, scales)
 
 
-def _chunk_format(source: Source, layer: LayerType, options: ConvertOptions) -> ChunkFormat:
+def _chunk_format(source: Source, layer: LayerType, chunk_size: Triple, options: ConvertOptions) -> ChunkFormat:
     encoding: str = options.encoding
     if encoding == "auto":
         encoding = "raw" if layer == "image" else "compressed_segmentation"
     chunk_format = ChunkFormat(encoding, data_type(source.dtype, layer), source.num_channels, jpeg_quality=options.jpeg_quality)
     try:
         check_chunk_format(chunk_format)
+        check_chunk_size(chunk_size, chunk_format)
     except EncodeError as error:
         raise OptionError(f"--encoding {encoding} does not fit this source: {error}") from error
     return chunk_format
