@@ -159,17 +159,19 @@ def _pieces(path: Path, expected: int, report: Report) -> Iterator[memoryview]:
     expected: how many there should be at least. Raises SourceError where there are fewer or the file is corrupt.
     """
     found, buffer = 0, memoryview(bytearray(_PIECE))
-    with path.open("rb") as packed, _stream(packed) as stream:
-        total = os.fstat(packed.fileno()).st_size
-        try:
+    try:
+        with path.open("rb") as packed, _stream(packed) as stream:
+            total = os.fstat(packed.fileno()).st_size
             while count := stream.readinto(buffer):
                 found += count
                 report(packed.tell(), total)
                 yield buffer[:count]
-        except (EOFError, gzip.BadGzipFile, _UNPACKING_ERROR) as error:
-            raise SourceError(
-                _damage(path, found, expected, "is cut short" if isinstance(error, EOFError) else "is corrupt")
-            ) from error
+    except EOFError as error:
+        raise SourceError(_damage(path, found, expected, "is cut short")) from error
+    except (gzip.BadGzipFile, _UNPACKING_ERROR) as error:
+        raise SourceError(_damage(path, found, expected, "is corrupt")) from error
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from error
     if found < expected:
         raise SourceError(_damage(path, found, expected, "holds too little"))
 

@@ -52,7 +52,7 @@ def image_axes(path: Path, shape: tuple[int, ...], more: str, told: str | None) 
     """Return the axes of an image whose header fixes x, y, z, and notes for the user.
 
     more: the letters that the axes after them can have, the one that a single axis has first, e.g. "tc". told: the user's axes.
-    Raises OptionError where these are others.
+    Raises OptionError where these are others, SourceError where there are more axes than letters.
     """
     spatial, extra = "xyz"[: len(shape)], len(shape) - 3
     if told is not None:
@@ -64,6 +64,10 @@ def image_axes(path: Path, shape: tuple[int, ...], more: str, told: str | None) 
         return told, ()
     if extra < 1:
         return spatial, ()
+    if extra > len(more):
+        raise SourceError(
+            f"{path}: an image of colours whose header tells a shape of {shape_text(shape)}; 4 axes at most are read"
+        )
     if extra == 2:
         return "xyztc", ()
     note = f"the fourth axis, of {shape[3]}, is taken for channels; --axes xyzt takes it for time"

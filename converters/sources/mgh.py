@@ -17,6 +17,7 @@ _RAS_FLAG = slice(28, 30)
 _VERSION = 1
 
 
+@np.errstate(all="ignore")
 def open_mgh(path: Path, options: SourceOptions) -> Source:
     """Return the source of a .mgh or .mgz file.
 

@@ -154,6 +154,7 @@ def _further_axes(found: _Found, shape: tuple[int, ...]) -> str:
     return "tc" if has_time_unit else channels_or_time(shape)
 
 
+@np.errstate(all="ignore")
 def _geometry(found: _Found, options: SourceOptions) -> tuple[Geometry, tuple[str, ...]]:
     unit = _UNITS.get(found.number("xyzt_units") % 8)
     x, y, z = found.sizes

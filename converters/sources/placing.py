@@ -15,7 +15,7 @@ MM = ("mm", 1e6)
 """A unit of length: its name, and how many nm it is."""
 
 _SINGULAR = 1e-9
-"""An affine whose determinant is a smaller part than this of what its voxel sizes allow holds no volume."""
+"""An affine holds no volume where the determinant of its three directions, 1 at right angles, is smaller."""
 _FLOAT32_PRECISION = 3e-7
 
 
@@ -33,7 +33,7 @@ class VoxelSizes:
         Raises OptionError where there is none either.
         """
         told = np.array(self.told)
-        if np.isfinite(told).all() and (told > 0).all():
+        if np.isfinite(told * self.unit[1]).all() and (told > 0).all():
             return told
         if options.resolution is None:
             found = ", ".join(f"{size:g}" for size in told)
@@ -44,30 +44,30 @@ class VoxelSizes:
         return np.array(options.resolution) / self.unit[1]
 
 
+@np.errstate(all="ignore")
 def place(affine: NDArray[Any], sizes: VoxelSizes, options: SourceOptions) -> tuple[Geometry, tuple[str, ...]]:
     """Return the geometry for a header's affine (4 x 4, voxel centre -> RAS in the unit of sizes), and notes for the user.
 
     The resolution is the length of the affine's columns. A resolution in the options takes its place: each column is stretched
     to it, its direction and the position of the first voxel's centre are kept. An affine that is singular or not finite is left
-    out, and the header's voxel size taken. Raises OptionError where that is none.
+    out, and the header's voxel size taken. Raises OptionError where that is none. What overflows is not finite.
     """
-    if not _holds_volume(affine):
+    matrix = np.array(affine[:3], np.float64) * sizes.unit[1]
+    norms = np.linalg.norm(matrix[:, :3], axis=0)
+    if not _holds_volume(matrix, norms):
         resolution = options.resolution or _lengths(sizes.usable(options) * sizes.unit[1])
         note = "the header's affine is singular and left out: the volume has a voxel size but no place in the world"
         return Geometry(resolution, options.voxel_offset), (note,)
-    matrix = np.array(affine[:3], np.float64) * sizes.unit[1]
-    norms = np.linalg.norm(matrix[:, :3], axis=0)
     resolution = options.resolution or _lengths(norms)
     if options.resolution is not None:
         matrix[:, :3] *= np.array(options.resolution) / norms
     return Geometry(resolution, options.voxel_offset, _rows(matrix), "RAS"), ()
 
 
-def _holds_volume(affine: NDArray[Any]) -> bool:
-    if not np.isfinite(affine).all():
+def _holds_volume(matrix: NDArray[Any], norms: NDArray[Any]) -> bool:
+    if not (np.isfinite(matrix).all() and np.isfinite(norms).all() and norms.all()):
         return False
-    norms = np.linalg.norm(affine[:3, :3], axis=0)
-    return bool(abs(np.linalg.det(affine[:3, :3])) > _SINGULAR * norms.prod() > 0)
+    return bool(abs(np.linalg.det(matrix[:, :3] / norms)) > _SINGULAR)
 
 
 def _lengths(sizes: NDArray[Any]) -> Lengths:

@@ -21,7 +21,7 @@ class Sample:
     """A file, how it is opened, and [x, y, z, channel] as another library reads it."""
 
     path: Path
-    expected: Any
+    expected: Any = field(repr=False)
     options: SourceOptions = field(default_factory=SourceOptions)
 
 

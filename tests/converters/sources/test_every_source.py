@@ -1,6 +1,7 @@
 import multiprocessing
 import pickle
-from dataclasses import FrozenInstanceError
+import sys
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from converters.sources.opening import open_source
+from converters.sources.source import SourceOptions
 from formats.grid import Box
 
 KINDS = [
@@ -129,9 +131,21 @@ def test_sources_are_read_in_spawned_workers(samples, tmp_path):
         np.testing.assert_array_equal(array, read_whole(source))
 
 
+def read_and_tell_modules(source):
+    read_whole(source)
+    return "nibabel" in sys.modules
+
+
+def test_workers_do_without_nibabel(samples, tmp_path):
+    packed = open_source(samples["nifti, gzip, scaled"].path, SourceOptions())
+    sources = [open_source(samples["nifti"].path, SourceOptions()), packed, packed.spooled(tmp_path, silent)]
+    with multiprocessing.get_context("spawn").Pool(1) as workers:
+        assert workers.map(read_and_tell_modules, sources) == [False, False, False]
+
+
 def test_one_channel_can_be_taken(samples):
     for kind in ("nifti, channels", "nifti, gzip, channels", "npy, channels", "npy, odd axes", "nifti, RGB", "mgz, channels"):
         sample = samples[kind]
-        source = open_source(sample.path, type(sample.options)(**{**vars(sample.options), "channel": 1}))
+        source = open_source(sample.path, replace(sample.options, channel=1))
         assert source.num_channels == 1
         np.testing.assert_array_equal(read_whole(source), sample.expected[..., 1:2])

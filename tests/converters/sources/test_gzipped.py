@@ -129,6 +129,16 @@ def test_a_box_before_the_damage_is_read_and_one_behind_it_is_not(path, packed, 
         source.read(Box((3, 4, 250), (64, 10, 260)))
 
 
+def test_a_file_that_goes_while_it_is_read(path, tmp_path):
+    source = opened(path)
+    path.unlink()
+    sentence = r"a\.nii\.gz: cannot be read \(No such file or directory\)$"
+    with pytest.raises(DamagedError, match=sentence):
+        source.read(Box((0, 0, 0), (1, 1, 1)))
+    with pytest.raises(SourceError, match=sentence):
+        source.spooled(tmp_path / "spool", silent)
+
+
 def test_a_header_that_cannot_be_unpacked(path, packed):
     path.write_bytes(packed[:30])
     with pytest.raises(SourceError, match=r"a\.nii\.gz: the gzip file is cut short \(0 bytes unpacked\): copy it again$"):

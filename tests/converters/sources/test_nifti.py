@@ -247,6 +247,16 @@ def test_colours_in_time_need_a_point_of_time(tmp_path):
         opened(path, axes="xyzc")
 
 
+def test_colours_with_two_axes_more_are_refused(tmp_path):
+    colours = np.zeros((*SHAPE, 1, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    path = save(tmp_path / "a.nii", colours, np.eye(4))
+    with pytest.raises(SourceError) as refused:
+        opened(path)
+    assert str(refused.value) == (
+        f"{path}: an image of colours whose header tells a shape of 4 x 5 x 6 x 1 x 2; 4 axes at most are read"
+    )
+
+
 def test_axes_say_what_the_fourth_is(tmp_path):
     array = np.arange(120 * 6, dtype=np.uint16).reshape(*SHAPE, 6)
     path = save(tmp_path / "a.nii", array, np.eye(4))
