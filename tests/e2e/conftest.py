@@ -2,8 +2,14 @@
 
 import io
 import math
+import signal
+import socket
+import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+_COMMAND = (sys.executable, "-m", "app.entry")
 _FLAGS = [
     "--no-sandbox",
     "--disable-quic",
@@ -86,8 +93,8 @@ _INSIDE = """
       }));
     },
     move: position => { viewer.position.value = Float32Array.from(position); },
-    valueAt: (name, position) =>
-      text(find(name).layer.getValueAt(Float32Array.from(position), { pickedRenderLayer: null })),
+    valuesAt: (name, positions) => positions.map(position =>
+      text(find(name).layer.getValueAt(Float32Array.from(position), { pickedRenderLayer: null }))),
     view: () => ({
       position: Array.from(viewer.position.value),
       dimensions: viewer.coordinateSpace.value.names.map((name, i) => [name, viewer.coordinateSpace.value.scales[i]]),
@@ -169,14 +176,14 @@ class ViewerPage:
         """Return, as text, what the viewer decoded at voxels counted from the scale's voxel_offset."""
         return list(self._ask("values", layer, scale, [[int(n) for n in voxel] for voxel in voxels]))
 
-    def move(self, position: Sequence[float]) -> None:
-        """Put the cross on a position in the view's units and wait until it is drawn."""
-        self._ask("move", list(map(float, position)))
-        self.wait(layers=self._ask("state")["layers"])
+    def move(self, position: Any, layers: int = 1) -> None:
+        """Put the cross on a position in the view's units and wait until that is drawn."""
+        self._ask("move", np.asarray(position, float).tolist())
+        self.wait(layers)
 
-    def value_at(self, layer: str, position: Sequence[float]) -> Any:
-        """Return, as text, the value that the viewer shows at a position in the view's units."""
-        return self._ask("valueAt", layer, list(map(float, position)))
+    def values_at(self, layer: str, positions: Any) -> list[Any]:
+        """Return, as text, the values that the viewer shows at positions in the view's units, of what it has loaded."""
+        return list(self._ask("valuesAt", layer, np.asarray(positions, float).tolist()))
 
     def view(self) -> dict[str, Any]:
         """Return position, dimensions and layout as the viewer has them."""
@@ -191,6 +198,17 @@ class ViewerPage:
             top, left = round(box["y"]), round(box["x"])
             found.append((box["kind"], picture[top : top + math.floor(box["height"]), left : left + math.floor(box["width"])]))
         return found
+
+    def assert_panels_filled(self) -> None:
+        """Fail the test unless each of the four panels shows voxels that are not black, on more than a few pixels."""
+        panels = self.panels()
+        assert [kind for kind, _ in panels] == ["slice", "slice", "3d", "slice"]
+        for number, (kind, picture) in enumerate(panels):
+            colours, counts = np.unique(picture.reshape(-1, 3), axis=0, return_counts=True)
+            # What the viewer draws besides: backgrounds, and box, axes and scale bar in pure colours.
+            other = np.isin(colours, (0, 255)).all(axis=1) | (colours == colours[:, :1]).all(axis=1) & (colours[:, 0] == 32)
+            share = counts[~other].sum() / counts.sum()
+            assert share > 0.03, f"panel {number} ({kind}): only {share:.1%} of its pixels show voxels"
 
     def screenshot(self, path: Path | None = None) -> NDArray[np.uint8]:
         """Return the page's picture, [row, column, rgb], also written to path."""
@@ -242,3 +260,62 @@ def viewer(browser: Any) -> Iterator[ViewerPage]:
 
 def _whole(numbers: Sequence[float]) -> tuple[int, ...]:
     return tuple(int(n) for n in numbers)
+
+
+@pytest.fixture(scope="session")
+def glassine() -> Callable[..., str]:
+    """Run the command line and return what it printed; a failure fails the test."""
+
+    def run(*words: object) -> str:
+        done = subprocess.run([*_COMMAND, *map(str, words)], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[[Path], AbstractContextManager[str]]:
+    """Serve a folder with `glassine serve` on a free port while the context lasts, and give its URL."""
+
+    @contextmanager
+    def served(root: Path) -> Iterator[str]:
+        root.mkdir(parents=True, exist_ok=True)
+        port = free_port()
+        with started("serve", root, "--port", port) as process:
+            url = f"http://127.0.0.1:{port}"
+            wait_until_answered(f"{url}/healthz", process)
+            yield url
+
+    return served
+
+
+@contextmanager
+def started(*words: object) -> Iterator["subprocess.Popen[str]"]:
+    """Run a command that ends with Ctrl-C; it must end so within seconds, with status 0."""
+    process = subprocess.Popen([*_COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, f"{words}: status {process.returncode}: {output}"
+
+
+def wait_until_answered(url: str, process: "subprocess.Popen[str]") -> None:
+    """Wait until a server that is being started answers."""
+    for _ in range(600):
+        assert process.poll() is None, f"the server ended: {process.communicate()}"
+        try:
+            with urllib.request.urlopen(url, timeout=20):
+                return
+        except OSError:
+            time.sleep(0.05)
+    pytest.fail(f"no answer at {url}")
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
