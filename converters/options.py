@@ -56,7 +56,7 @@ class ConvertOptions(Options):
     axes: str | None = Field(
         None,
         pattern="^[xyzct]{2,5}$",
-        description="The array's axes, slowest on disk first, e.g. zyx or zyxc (c channels, t time).",
+        description="The array's axes in the order of its shape, e.g. zyx or zyxc, xyzc for NIfTI (c channels, t time).",
     )
     channel: int | None = Field(None, ge=0, description="Take only this channel, counted from 0.")
     time: int | None = Field(None, ge=0, description="Take this point of the time axis, counted from 0.")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.data_types import LayerType, convert_voxels
+from converters.errors import ValueRefusedError
 from converters.sources.source import Source
 from converters.storage.files import write_file
 from converters.volumes.stages import Stage
@@ -33,7 +34,11 @@ class SourceInput:
     def read(self, box: Box) -> tuple[NDArray[Any], float]:
         """Return the voxels of box; box counts in the dataset's coordinates. Raises DamagedError, ValueRefusedError."""
         x, y, z = self.source.geometry.voxel_offset
-        voxels, error = convert_voxels(self.source.read(box.shifted((-x, -y, -z))), self.data_type, self.layer)
+        read = self.source.read(box.shifted((-x, -y, -z)))
+        try:
+            voxels, error = convert_voxels(read, self.data_type, self.layer)
+        except ValueRefusedError as refused:
+            raise ValueRefusedError(f"{self.source.path}: {refused}") from refused
         # Copied once, chunks and windows are cut from compact memory: twice as fast as cutting them from the memory map, whose
         # planes lie a power of two apart and fight for the same lines of the cache.
         return np.asfortranarray(voxels), error

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from converters.data_types import LayerType, data_type, layer_type
-from converters.errors import OptionError
+from converters.errors import OptionError, ValueRefusedError
 from converters.executor import worker_count
 from converters.options import ConvertOptions, byte_count
 from converters.sources.opening import open_source
@@ -103,7 +103,11 @@ def _chunk_format(source: Source, layer: LayerType, chunk_size: Triple, options:
     encoding: str = options.encoding
     if encoding == "auto":
         encoding = "raw" if layer == "image" else "compressed_segmentation"
-    chunk_format = ChunkFormat(encoding, data_type(source.dtype, layer), source.num_channels, jpeg_quality=options.jpeg_quality)
+    try:
+        target = data_type(source.dtype, layer)
+    except ValueRefusedError as refused:
+        raise ValueRefusedError(f"{source.path}: {refused}") from refused
+    chunk_format = ChunkFormat(encoding, target, source.num_channels, jpeg_quality=options.jpeg_quality)
     try:
         check_chunk_format(chunk_format)
         check_chunk_size(chunk_size, chunk_format)
