@@ -3,7 +3,6 @@
 import sys
 import traceback
 from difflib import get_close_matches
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from app.settings import read_settings
@@ -60,12 +59,19 @@ def command_line() -> "App":
     app = App(
         name="glassine",
         help="Convert volumes to Neuroglancer's precomputed format, serve them, and see them in the viewer.",
-        version=lambda: version("glassine"),
+        version=_version,
+        help_format="plaintext",
         result_action="return_value",
     )
     for name, (path, text) in COMMANDS.items():
         app.command(path, name=name, help=text)
     return app
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("glassine")
 
 
 def _told(error: Exception) -> tuple[str, int]:

@@ -21,7 +21,7 @@ AsJson = Annotated[
 ]
 
 
-@with_flags(ConvertOptions)
+@with_flags
 def plan(source: Path, /, *, options: ConvertOptions, as_json: AsJson = False) -> int:
     """Show what convert would do with SOURCE, and write nothing.
 
@@ -35,7 +35,7 @@ def plan(source: Path, /, *, options: ConvertOptions, as_json: AsJson = False) -
     return 0
 
 
-@with_flags(ConvertOptions)
+@with_flags
 def convert(source: Path, dataset: Path, /, *, options: ConvertOptions, as_json: AsJson = False) -> int:
     """Convert SOURCE to DATASET, a folder that the viewer can open once it is served.
 

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from cyclopts import Parameter
 from pydantic import ValidationError
@@ -13,25 +13,32 @@ from converters.errors import OptionError
 from converters.options import Options
 
 
-def with_flags(model: type[Options]) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Return a decorator for a command with a parameter `options`: in its place come a flag for each field of the model.
+def with_flags(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command, in the place of each parameter that is an options model, a flag for each field of the model.
 
-    Type, default and help of a flag are the field's. A triple is one token, `--chunk-size 64,64,64`. The command gets a
-    validated model; a value that the model refuses is an OptionError.
+    Type, default and help of a flag are the field's. A triple is one token, `--chunk-size 64,64,64`. The command gets
+    validated models; a value that a model refuses is an OptionError.
     """
+    signature = inspect.signature(command)
+    models = {name: kind for name, kind in get_type_hints(command).items() if _is_model(kind)}
 
-    def decorate(command: Callable[..., int]) -> Callable[..., int]:
-        @functools.wraps(command)
-        def called(*arguments: Any, **values: Any) -> int:
-            given = {name: values.pop(name) for name in model.model_fields if name in values}
-            return command(*arguments, **values, options=options_from(model, given))
+    @functools.wraps(command)
+    def called(*arguments: Any, **values: Any) -> int:
+        own = {name: value for name, value in values.items() if name in signature.parameters}
+        options = {
+            parameter: options_from(model, {name: values[name] for name in model.model_fields if name in values})
+            for parameter, model in models.items()
+        }
+        return command(*arguments, **own, **options)
 
-        signature = inspect.signature(command)
-        own = [parameter for parameter in signature.parameters.values() if parameter.name != "options"]
-        called.__signature__ = signature.replace(parameters=[*own, *_flags(model)])  # type: ignore[attr-defined]
-        return called
+    plain = [parameter for parameter in signature.parameters.values() if parameter.name not in models]
+    flags = [flag for model in models.values() for flag in _flags(model)]
+    called.__signature__ = signature.replace(parameters=[*plain, *flags])  # type: ignore[attr-defined]
+    return called
 
-    return decorate
+
+def _is_model(kind: Any) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, Options)
 
 
 def options_from(model: type[Options], given: dict[str, Any]) -> Any:
