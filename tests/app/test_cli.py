@@ -1,0 +1,237 @@
+"""The command line: what it prints, where, and with which exit status."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from app.cli import COMMANDS, command_line, run
+from app.commands.flags import options_from
+from converters.errors import ConverterError, OptionError
+from converters.options import ConvertOptions, ServeOptions
+from formats.errors import FormatError
+
+HEAVY = ("numpy", "pydantic", "nibabel", "imagecodecs", "PIL", "fastapi", "starlette", "uvicorn", "rich.progress", "nilearn")
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    """A NIfTI file of 20 x 22 x 18 voxels of 2 x 2 x 3 mm."""
+    voxels = np.random.default_rng(0).integers(0, 1000, (20, 22, 18), np.int16)
+    image = nibabel.Nifti1Image(voxels, np.diag([2.0, 2.0, 3.0, 1.0]))
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, tmp_path / "scan.nii.gz")
+    return tmp_path / "scan.nii.gz"
+
+
+def sentence(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was said on standard error: one line, no traceback, nothing on standard output."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("glassine: ")
+    assert err.count("\n") == 1
+    return err.removeprefix("glassine: ").rstrip()
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy():
+    code = (
+        "import sys; from app.cli import run; status = run(['--help']); "
+        f"print('heavy:', [name for name in {HEAVY} if name in sys.modules]); sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("heavy: []\n")
+    for command, (_, text) in COMMANDS.items():
+        assert f"│ {command} " in done.stdout
+        assert text.split()[0] in done.stdout
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]):
+    assert run([]) == 0
+    assert "Usage: glassine COMMAND" in capsys.readouterr().out
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.count(".") == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_help_of_its_own(command: str, capsys: pytest.CaptureFixture[str]):
+    assert run([command, "--help"]) == 0
+    assert f"Usage: glassine {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "model"),
+    [
+        ("plan", ConvertOptions),
+        ("convert", ConvertOptions),
+        ("view", ConvertOptions),
+        ("serve", ServeOptions),
+        ("view", ServeOptions),
+    ],
+)
+def test_every_option_is_a_flag_with_its_description_and_default(command: str, model, capsys: pytest.CaptureFixture[str]):
+    run([command, "--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for name, field in model.model_fields.items():
+        assert f" --{name.replace('_', '-')} " in shown
+        assert field.description in shown
+    arguments = command_line()[command].assemble_argument_collection()
+    flags = {argument.name.removeprefix("--").replace("-", "_"): argument for argument in arguments}
+    assert set(model.model_fields) <= set(flags)
+    given = {
+        name: str(flags[name].field_info.default) for name in model.model_fields if flags[name].field_info.default is not None
+    }
+    assert options_from(model, given) == model()
+
+
+def test_plan_writes_nothing(scan: Path, capsys: pytest.CaptureFixture[str]):
+    before = sorted(scan.parent.iterdir())
+    assert run(["plan", str(scan)]) == 0
+    out, _ = capsys.readouterr()
+    assert "x=20, y=22, z=18 voxels" in out
+    assert "2 x 2 x 3 mm" in out
+    assert "image, int16 -> int16, raw" in out
+    assert sorted(scan.parent.iterdir()) == before
+
+
+def test_plan_for_a_program(scan: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["plan", str(scan), "--json", "--chunk-size", "16,16,8"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["shape"] == [20, 22, 18]
+    assert plan["resolution"] == [2e6, 2e6, 3e6]
+    assert plan["scales"][0]["chunk_size"] == [16, 16, 8]
+    assert plan["chunks"] == 2 * 2 * 3 + sum(
+        np.prod([-(-n // c) for n, c in zip(scale["size"], (16, 16, 8), strict=True)]) for scale in plan["scales"][1:]
+    )
+
+
+def test_convert_says_in_one_line_what_it_did(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["convert", str(scan), str(tmp_path / "out")]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 1
+    assert "20 x 22 x 18 voxels of 2 x 2 x 3 mm" in out
+    assert "1 chunks" in out or "chunks" in out
+    assert err == "", "nothing is shown of what takes no time"
+    assert (tmp_path / "out" / "info").is_file()
+
+
+def test_convert_again_is_done_at_once_and_says_so(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["convert", str(scan), str(tmp_path / "out"), "--json"]
+    assert run(words) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert first["already"] is False
+    assert first["counts"]["chunks"] == first["chunks"]
+    assert run(words) == 0
+    assert json.loads(capsys.readouterr().out)["already"] is True
+
+
+def test_a_triple_is_one_word_even_a_negative_one(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    options = ["--voxel-offset", "-5,0,3", "--chunk-size=16, 8, 4", "--resolution", "4,4,40.5"]
+    assert run(["convert", str(scan), str(tmp_path / "out"), *options]) == 0
+    (first, *_) = json.loads((tmp_path / "out" / "info").read_text())["scales"]
+    assert (first["voxel_offset"], first["chunk_sizes"], first["resolution"]) == ([-5, 0, 3], [[16, 8, 4]], [4, 4, 40.5])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["convrt"], "there is no command 'convrt', did you mean convert? The commands are demo, plan"),
+        (["frobnicate"], "there is no command 'frobnicate'. The commands are"),
+        (["convert", "a"], "DATASET requires an argument"),
+        (["convert", "a", "b", "c"], "Unused Tokens"),
+        (["convert", "a", "b", "--frob"], "Unknown option: --frob"),
+        (["convert", "a", "b", "--encoding", "jepg"], "Choose from"),
+        (["convert", "a", "b", "--chunk-size", "64,64"], "--chunk-size 64,64: expected three numbers with commas between them"),
+        (["convert", "a", "b", "--chunk-size", "64,64,x"], "--chunk-size 64,64,x: expected three numbers"),
+        (["convert", "a", "b", "--chunk-size", "64,64,0"], "--chunk-size 64,64,0: input should be greater than or equal to 1"),
+        (["convert", "a", "b", "--resolution", "4,4,-4"], "--resolution 4,4,-4: input should be greater than 0"),
+        (["convert", "a", "b", "--jpeg-quality", "101"], "--jpeg-quality 101: input should be less than or equal to 100"),
+        (["convert", "a", "b", "--scales", "many"], "--scales many: input should be a valid integer"),
+        (["convert", "a", "b", "--memory", "lots"], "--memory lots: not understood (Memory the whole run may take, e.g. 4GB)"),
+        (["convert", "a", "b", "--executor", "threads"], "--executor threads: not understood (serial, processes"),
+        (["link", "/srv/a", "--root", "/srv/b"], "is not below the served folder /srv/b"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_status_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]):
+    assert run(words) == 2
+    assert said in sentence(capsys)
+
+
+def test_a_source_that_does_not_tell_its_voxel_size_needs_the_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    np.save(tmp_path / "stack.npy", np.zeros((4, 5, 6), np.uint8))
+    assert run(["convert", str(tmp_path / "stack.npy"), str(tmp_path / "out")]) == 2
+    assert "--resolution" in sentence(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_read_is_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["convert", str(tmp_path / "none.nii"), str(tmp_path / "out")]) == 1
+    assert "none.nii" in sentence(capsys)
+    assert run(["link", str(tmp_path / "none")]) == 1
+    assert "no dataset, there is no file `info` in it" in sentence(capsys)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (OptionError("say --this"), 2, "say --this"),
+        (ConverterError("it did not work"), 1, "it did not work"),
+        (FormatError("bytes are wrong"), 1, "bytes are wrong"),
+        (PermissionError(13, "Permission denied", "/srv/x"), 1, "/srv/x: Permission denied"),
+        (
+            ZeroDivisionError("division by zero"),
+            1,
+            "unexpected ZeroDivisionError: division by zero; GLASSINE_DEBUG=1 shows where",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_each_error_has_its_status(
+    error: BaseException, status: int, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    def fail(argv: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr("app.cli._dispatch", fail)
+    monkeypatch.delenv("GLASSINE_DEBUG", raising=False)
+    assert run(["plan", "x"]) == status
+    assert sentence(capsys).startswith(said)
+
+
+def test_the_traceback_is_there_for_who_asks(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GLASSINE_DEBUG", "1")
+    assert run(["plan", "/nowhere.nii"]) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_a_reader_that_stops_listening_is_no_crash(scan: Path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "app.entry", "plan", str(scan)], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 1)
+
+
+def test_link_prints_the_link_and_nothing_else(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run(["convert", str(scan), str(tmp_path / "lab" / "out")])
+    capsys.readouterr()
+    assert run(["link", str(tmp_path / "lab" / "out")]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith("http://127.0.0.1:8080/v/glassine/#!%7B")
+    assert out.count("\n") == 1
+    assert "data/out%22" in out
+    run(["link", str(tmp_path / "lab" / "out"), "--root", str(tmp_path), "--url", "https://scans.example/x/"])
+    out = capsys.readouterr().out
+    assert out.startswith("https://scans.example/x/v/glassine/#!")
+    assert "precomputed://https://scans.example/x/data/lab/out%22" in out
