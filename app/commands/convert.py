@@ -16,13 +16,35 @@ from converters.volumes.conversion import Summary
 from converters.volumes.conversion import convert as convert_source
 from converters.volumes.plan import Plan, make_plan
 
+_BYTES_A_SECOND = {
+    "raw": 40e6,
+    "jpeg": 30e6,
+    "png": 7e6,
+    "jxl": 4e6,
+    "compressed_segmentation": 90e6,
+    "compresso": 70e6,
+}
+"""Uncompressed bytes that one core took in a second of noisy uint8 images and of uint64 labels; real ones may be twice as fast."""
+_START_SECONDS = 0.5
+
 AsJson = Annotated[
     bool, Parameter(name="--json", negative="", show_default=False, help="Print the result as JSON on standard output.")
 ]
 
 
 @with_flags
-def plan(source: Path, /, *, options: ConvertOptions, as_json: AsJson = False) -> int:
+def plan(source: Path, /, *, options: ConvertOptions, as_json: _BYTES_A_SECOND = {
+    "raw": 40e6,
+    "jpeg": 30e6,
+    "png": 7e6,
+    "jxl": 4e6,
+    "compressed_segmentation": 90e6,
+    "compresso": 70e6,
+}
+"""Uncompressed bytes that one core took in a second of noisy uint8 images and of uint64 labels; real ones may be twice as fast."""
+_START_SECONDS = 0.5
+
+AsJson = False) -> int:
     """Show what convert would do with SOURCE, and write nothing.
 
     Parameters
@@ -36,7 +58,18 @@ def plan(source: Path, /, *, options: ConvertOptions, as_json: AsJson = False) -
 
 
 @with_flags
-def convert(source: Path, dataset: Path, /, *, options: ConvertOptions, as_json: AsJson = False) -> int:
+def convert(source: Path, dataset: Path, /, *, options: ConvertOptions, as_json: _BYTES_A_SECOND = {
+    "raw": 40e6,
+    "jpeg": 30e6,
+    "png": 7e6,
+    "jxl": 4e6,
+    "compressed_segmentation": 90e6,
+    "compresso": 70e6,
+}
+"""Uncompressed bytes that one core took in a second of noisy uint8 images and of uint64 labels; real ones may be twice as fast."""
+_START_SECONDS = 0.5
+
+AsJson = False) -> int:
     """Convert SOURCE to DATASET, a folder that the viewer can open once it is served.
 
     Parameters
@@ -80,6 +113,7 @@ def plan_members(planned: Plan) -> dict[str, Any]:
         "chunks": planned.chunks,
         "uncompressed_bytes": _uncompressed_bytes(planned),
         "memory_bytes": planned.memory_bytes,
+        "seconds_about": round(_seconds(planned), 1),
         "workers": planned.workers,
         "notes": planned.notes,
     }
@@ -96,6 +130,7 @@ def plan_text(planned: Plan) -> str:
         ("type", f"{planned.layer}, {planned.source.dtype} -> {form.data_type}, {form.encoding}, {planned.layout}"),
         *(("scale", _scale_text(scale.box.shape, scale.resolution, scale.chunk_size)) for scale in planned.scales),
         ("files", f"{planned.chunks} chunks, {amount(_uncompressed_bytes(planned), 'bytes')} before compression"),
+        ("time", f"about {duration(_seconds(planned))}, by what one core did elsewhere"),
         ("memory", f"at most {amount(planned.memory_bytes, 'bytes')}, {planned.workers} workers"),
         *(("note", note) for note in planned.notes),
     ]
@@ -104,11 +139,12 @@ def plan_text(planned: Plan) -> str:
 
 def summary_members(summary: Summary, seconds: float) -> dict[str, Any]:
     """Return what a conversion gave, for a program."""
+    planned = {name: value for name, value in plan_members(summary.plan).items() if name != "seconds_about"}
     return {
         "dataset": str(summary.dataset),
         "already": summary.already,
         "seconds": round(seconds, 3),
-        **plan_members(summary.plan),
+        **planned,
         "counts": summary.record.counts,
         "contrast": [vars(contrast) for contrast in summary.record.contrast],
         "largest_error": summary.record.largest_error,
@@ -135,3 +171,8 @@ def _uncompressed_bytes(planned: Plan) -> int:
     import numpy as np
 
     return planned.voxels * planned.chunk_format.num_channels * np.dtype(planned.chunk_format.data_type).itemsize
+
+
+def _seconds(planned: Plan) -> float:
+    """Return about how long a conversion takes."""
+    return _START_SECONDS + _uncompressed_bytes(planned) / planned.workers / _BYTES_A_SECOND[planned.chunk_format.encoding]

@@ -98,6 +98,7 @@ def test_plan_writes_nothing(scan: Path, capsys: pytest.CaptureFixture[str]):
     assert "x=20, y=22, z=18 voxels" in out
     assert "2 x 2 x 3 mm" in out
     assert "image, int16 -> int16, raw" in out
+    assert "time    about 0.5 s" in out
     assert sorted(scan.parent.iterdir()) == before
 
 
