@@ -24,7 +24,7 @@ _BYTES_A_SECOND = {
     "compressed_segmentation": 90e6,
     "compresso": 70e6,
 }
-"""Uncompressed bytes that one core took in a second of noisy uint8 images and of uint64 labels; real ones may be twice as fast."""
+"""Uncompressed bytes that one core took in a second, of noisy uint8 images and of uint64 labels; real ones are often faster."""
 _START_SECONDS = 0.5
 
 AsJson = Annotated[
@@ -33,18 +33,7 @@ AsJson = Annotated[
 
 
 @with_flags
-def plan(source: Path, /, *, options: ConvertOptions, as_json: _BYTES_A_SECOND = {
-    "raw": 40e6,
-    "jpeg": 30e6,
-    "png": 7e6,
-    "jxl": 4e6,
-    "compressed_segmentation": 90e6,
-    "compresso": 70e6,
-}
-"""Uncompressed bytes that one core took in a second of noisy uint8 images and of uint64 labels; real ones may be twice as fast."""
-_START_SECONDS = 0.5
-
-AsJson = False) -> int:
+def plan(source: Path, /, *, options: ConvertOptions, as_json: AsJson = False) -> int:
     """Show what convert would do with SOURCE, and write nothing.
 
     Parameters
@@ -58,18 +47,7 @@ AsJson = False) -> int:
 
 
 @with_flags
-def convert(source: Path, dataset: Path, /, *, options: ConvertOptions, as_json: _BYTES_A_SECOND = {
-    "raw": 40e6,
-    "jpeg": 30e6,
-    "png": 7e6,
-    "jxl": 4e6,
-    "compressed_segmentation": 90e6,
-    "compresso": 70e6,
-}
-"""Uncompressed bytes that one core took in a second of noisy uint8 images and of uint64 labels; real ones may be twice as fast."""
-_START_SECONDS = 0.5
-
-AsJson = False) -> int:
+def convert(source: Path, dataset: Path, /, *, options: ConvertOptions, as_json: AsJson = False) -> int:
     """Convert SOURCE to DATASET, a folder that the viewer can open once it is served.
 
     Parameters
@@ -130,7 +108,7 @@ def plan_text(planned: Plan) -> str:
         ("type", f"{planned.layer}, {planned.source.dtype} -> {form.data_type}, {form.encoding}, {planned.layout}"),
         *(("scale", _scale_text(scale.box.shape, scale.resolution, scale.chunk_size)) for scale in planned.scales),
         ("files", f"{planned.chunks} chunks, {amount(_uncompressed_bytes(planned), 'bytes')} before compression"),
-        ("time", f"about {duration(_seconds(planned))}, by what one core did elsewhere"),
+        ("time", f"about {duration(_seconds(planned))}"),
         ("memory", f"at most {amount(planned.memory_bytes, 'bytes')}, {planned.workers} workers"),
         *(("note", note) for note in planned.notes),
     ]
