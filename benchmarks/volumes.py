@@ -26,6 +26,7 @@ from benchmarks.samples import RESOLUTION_NM, Samples, Triple, make_samples, sam
 _ROOT = Path(__file__).parent.parent
 _WORK = Path(__file__).parent / ".work"
 _JPEG_QUALITY = 85
+_SHAPES: dict[str, Triple] = {"512": (512, 512, 512), "1024": (1024, 1024, 512)}
 _PEERS = {
     "neuroglancer-scripts": "run_neuroglancer_scripts",
     "cloud-volume + igneous": "run_cloud_volume",
@@ -105,6 +106,9 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks volumes", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="512 x 512 x 512 alone, each side once")
+    parser.add_argument(
+        "--sizes", nargs="+", choices=_SHAPES, default=list(_SHAPES), help="512^3, 1024 x 1024 x 512 (default both)"
+    )
     parser.add_argument("--runs", type=int, default=5, help="measured runs of each side (default 5)")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="what to convert (default all)")
     parser.add_argument("--labels", type=Path, help="your own labels, a .npy of uint32 in Fortran order, in place of made ones")
@@ -115,8 +119,8 @@ def _samples(options: argparse.Namespace) -> list[Samples]:
     directory = _WORK / "samples"
     if options.labels:
         return [samples_of(options.labels, directory, _progress)]
-    shapes: list[Triple] = [(512, 512, 512)] if options.quick else [(512, 512, 512), (1024, 1024, 512)]
-    return [make_samples(directory, shape, _progress) for shape in shapes]
+    sizes = ["512"] if options.quick else options.sizes
+    return [make_samples(directory, _SHAPES[size], _progress) for size in sizes]
 
 
 def _progress(line: str) -> None:

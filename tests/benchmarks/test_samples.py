@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from benchmarks.samples import warped, grow_seeds, make_samples, nearest_labels, picture, samples_of
+from benchmarks.samples import grow_seeds, make_samples, nearest_labels, picture, samples_of, warped
 
 SHAPE = (48, 40, 24)
 
