@@ -145,6 +145,7 @@ def _compare(bench: Bench, task: Task, samples: Samples) -> str:
         for side in sides[k % len(sides) :] + sides[: k % len(sides)]:
             side.runs.append(_try(bench, side))
             _progress(f"run {k + 1}/{bench.runs}, {side.name}: {side.runs[-1].seconds:.2f} s")
+    shutil.rmtree(bench.destination)
     return f"{title}, median of {bench.runs}\n\n{summary(sides)}"
 
 
