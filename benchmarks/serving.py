@@ -1,0 +1,290 @@
+"""glassine and nginx serve the same chunks to wrk on the same machine: requests a second and memory.
+
+1,024 gzip chunks of about 105 kB lie in the nested layout and are asked for by the viewer's flat names, one after the other, over
+16 connections. nginx runs twice: with the nginx.conf of this repository, and with the least that finds such chunks (a rewrite and
+gzip_static), which is what glassine is compared with. Runs are interleaved: each round runs every server once, and begins with
+another one. All servers have the same number of processes, wrk as many threads.
+"""
+
+import argparse
+import http.client
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.measure import RunError, unshared_bytes
+from benchmarks.report import machine, table
+from formats.gzip import compress
+
+_ROOT = Path(__file__).parent.parent
+_CHUNK_BYTES = 105_000
+_CONNECTIONS = 16
+_WARM_UP_SECONDS = 1
+_CELLS = [(x, y, z) for x in range(16) for y in range(8) for z in range(8)]
+_KEY = "8_8_8"
+
+_LEAST_CONF = """
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+worker_processes {workers};
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 1000000000;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        root {root};
+        gzip_static on;
+        add_header Access-Control-Allow-Origin *;
+        location /data/ {{
+            rewrite "^/data/(.+)/(-?[0-9]+--?[0-9]+)_(-?[0-9]+--?[0-9]+)_(-?[0-9]+--?[0-9]+)$" /$1/$2/$3/$4 break;
+        }}
+    }}
+}}
+"""
+
+_WRK_SCRIPT = """
+local names = {}
+for name in io.lines(os.getenv("CHUNK_NAMES")) do names[#names + 1] = name end
+local next_name = 0
+function request()
+  next_name = next_name % #names + 1
+  return wrk.format("GET", names[next_name], {["Accept-Encoding"] = "gzip"})
+end
+function done(summary, latency, requests)
+  local errors = summary.errors
+  io.write(string.format("RESULT %d %d %d\\n", summary.requests, summary.duration,
+    errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server: the command that runs it, and the requests a second of its runs."""
+
+    name: str
+    command: tuple[str, ...]
+    port: int
+    rates: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """folder: holds the chunks, the configurations, the logs. seconds: how long one run takes."""
+
+    folder: Path
+    seconds: int
+
+    @property
+    def root(self) -> Path:
+        """The served folder; nginx.conf wants it under this name."""
+        return self.folder / "srv" / "data"
+
+    def glassine(self, workers: int) -> Server:
+        command = Path(sys.executable).with_name("glassine")
+        port = _free_port()
+        return Server("glassine", (str(command), "serve", str(self.root), "--port", str(port), "--workers", str(workers)), port)
+
+    def nginx(self, name: str, workers: int) -> Server:
+        """Return an nginx with the repository's configuration or the least one."""
+        port = _free_port()
+        render = {"nginx, nginx.conf": self._shipped_conf, "nginx, least": self._least_conf}[name]
+        path = self.folder / f"nginx-{port}.conf"
+        path.write_text(render(workers, port))
+        arguments = ("-p", str(self.folder), "-c", str(path), "-e", str(self.folder / "start.log"), "-g", "daemon off;")
+        return Server(name, (_program("nginx"), *arguments), port)
+
+    def _least_conf(self, workers: int, port: int) -> str:
+        return _LEAST_CONF.format(folder=self.folder, root=self.root, workers=workers, port=port)
+
+    def _shipped_conf(self, workers: int, port: int) -> str:
+        """Return nginx.conf with other paths, another port and number of processes, and connections that last."""
+        text = (_ROOT / "nginx.conf").read_text()
+        changes = {
+            "/srv": f"{self.folder}/srv",
+            "/tmp/nginx": f"{self.folder}/nginx",
+            "/dev/stderr": f"{self.folder}/error.log",
+            "listen 8000;": f"listen 127.0.0.1:{port};",
+            "worker_processes auto;": f"worker_processes {workers};",
+            "keepalive_requests 10000;": "keepalive_requests 1000000000;",
+        }
+        for before, after in changes.items():
+            if before not in text:
+                raise RunError(f"nginx.conf has no {before!r} any more: this benchmark changes it")
+            text = text.replace(before, after)
+        return text
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the benchmark; return the exit status: 0 done, 1 a server failed or sent wrong bytes."""
+    options = _parser().parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="glassine-serving-") as folder:
+        bench = Bench(Path(folder), options.seconds)
+        try:
+            print(machine(bench.folder), flush=True)
+            _make_chunks(bench)
+            for workers in options.workers:
+                print(f"\n{_compare(bench, workers, options.runs)}\n", flush=True)
+            print(_memory(bench, options.requests), flush=True)
+        except (RunError, OSError) as error:
+            print(f"benchmarks serving: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks serving", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=5, help="how long one run takes (default 5)")
+    parser.add_argument("--runs", type=int, default=5, help="measured runs of each server (default 5)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="processes of each server (default 1 and 2)")
+    parser.add_argument("--requests", type=int, default=200_000, help="requests between two looks at the memory (default 200000)")
+    return parser
+
+
+def _progress(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+def _make_chunks(bench: Bench) -> None:
+    """Write the chunks and the list of what is asked for."""
+    names = []
+    for cell in _CELLS:
+        parts = [f"{64 * n}-{64 * n + 64}" for n in cell]
+        path = bench.root.joinpath("volume", _KEY, parts[0], parts[1], f"{parts[2]}.gz")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(compress(os.urandom(_CHUNK_BYTES)))
+        names.append(f"/data/volume/{_KEY}/{'_'.join(parts)}\n")
+    (bench.folder / "names.txt").write_text("".join(names))
+    (bench.folder / "wrk.lua").write_text(_WRK_SCRIPT)
+    # nginx runs as another user when root starts it.
+    bench.folder.chmod(0o755)
+
+
+def _compare(bench: Bench, workers: int, runs: int) -> str:
+    """Run all servers with so many processes; return the table."""
+    least, shipped = "nginx, least", "nginx, nginx.conf"
+    servers = [bench.nginx(least, workers), bench.nginx(shipped, workers), bench.glassine(workers)]
+    for k in range(runs):
+        for server in servers[k % len(servers) :] + servers[: k % len(servers)]:
+            with _running(bench, server):
+                server.rates.append(_rate(bench, server, workers))
+            _progress(f"run {k + 1}/{runs}, {server.name}, processes: {workers}, {server.rates[-1]:,.0f} requests/s")
+    title = f"processes of each: {workers}, {len(_CELLS)} chunks, {_CONNECTIONS} connections, median of {runs}"
+    return f"{title}\n\n{summary(servers)}"
+
+
+def summary(servers: Sequence[Server]) -> str:
+    """Return the table of all servers' rates, and their ratios to the first one's."""
+    heads = ("", "requests/s", "least-most", "MB/s", "of nginx, least")
+    first = statistics.median(servers[0].rates)
+    rows = []
+    for server in servers:
+        rate = statistics.median(server.rates)
+        extremes = f"{min(server.rates):,.0f}-{max(server.rates):,.0f}"
+        rows.append((server.name, f"{rate:,.0f}", extremes, f"{rate * _CHUNK_BYTES / 1e6:,.0f}", f"{rate / first:.2f}"))
+    return table(heads, rows)
+
+
+def _memory(bench: Bench, requests: int) -> str:
+    """Return a sentence on the memory of one glassine process before and after so many requests."""
+    server = bench.glassine(1)
+    with _running(bench, server) as pid:
+        _wrk(bench, server, 1, bench.seconds)
+        before, sent = unshared_bytes(pid), 0
+        while sent < requests:
+            sent += _wrk(bench, server, 1, bench.seconds)[0]
+            _progress(f"memory: {sent:,} of {requests:,} requests")
+        after = unshared_bytes(pid)
+    return f"memory of glassine, one process: {before / 2**20:.1f} MiB, {after / 2**20:.1f} MiB after {sent:,} more requests"
+
+
+def _rate(bench: Bench, server: Server, threads: int) -> float:
+    """Return requests a second."""
+    _wrk(bench, server, threads, _WARM_UP_SECONDS)
+    requests, seconds = _wrk(bench, server, threads, bench.seconds)
+    return requests / seconds
+
+
+def _wrk(bench: Bench, server: Server, threads: int, seconds: int) -> tuple[int, float]:
+    """Run wrk once and return the requests answered and the seconds. Raises RunError unless all were answered with 200."""
+    load = (f"-t{threads}", f"-c{_CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", str(bench.folder / "wrk.lua"))
+    command = (_program("wrk"), *load, f"http://127.0.0.1:{server.port}")
+    environment = {**os.environ, "CHUNK_NAMES": str(bench.folder / "names.txt")}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    result = re.search(r"^RESULT (\d+) (\d+) (\d+)$", ended.stdout, re.MULTILINE)
+    if result is None or result[3] != "0" or result[1] == "0":
+        raise RunError(f"wrk against {server.name}: expected answers without error, found\n{ended.stdout}{ended.stderr}")
+    return int(result[1]), int(result[2]) / 1e6
+
+
+@contextmanager
+def _running(bench: Bench, server: Server) -> Iterator[int]:
+    """Run a server, check that it sends the chunks as they lie on the disk, and yield its process."""
+    log = bench.folder / f"{server.port}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(server.command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            _wait_until_it_listens(server, process, log)
+            _check(bench, server)
+            yield process.pid
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait_until_it_listens(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(400):
+        if process.poll() is not None:
+            raise RunError(f"{server.name} ended with exit status {process.returncode}:\n{log.read_text(errors='replace')}")
+        try:
+            socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RunError(f"{server.name} does not listen on port {server.port}")
+
+
+def _check(bench: Bench, server: Server) -> None:
+    """Ask for some chunks. Raises RunError unless each comes as gzip, byte for byte."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    for url in (bench.folder / "names.txt").read_text().split()[::97]:
+        connection.request("GET", url, headers={"Accept-Encoding": "gzip"})
+        answer = connection.getresponse()
+        body = answer.read()
+        folder, _, name = url.removeprefix("/data/").rpartition("/")
+        expected = (bench.root / folder / f"{name.replace('_', '/')}.gz").read_bytes()
+        if (answer.status, answer.headers["Content-Encoding"], body) != (200, "gzip", expected):
+            raise RunError(f"{server.name}: {url}: status {answer.status}, {len(body)} bytes, expected 200 and {len(expected)}")
+    connection.close()
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise RunError(f"{name} is not installed (Debian: apt install {name})")
+    return path
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
