@@ -39,7 +39,7 @@ class Desk:
 
     def environment(self) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, "PATH": path, "GLASSINE_CACHE": str(self.folder / "cache")}
+        return {**os.environ, "PATH": path, "GLASSINE_CACHE": str(self.folder / "cache"), "BROWSER": "true"}
 
     def run(self, words: list[str]) -> None:
         done = subprocess.run(
@@ -57,8 +57,9 @@ class Desk:
             answers = any(self._answers(process, url) for _ in range(300))
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(60)
+            status = process.wait(60)
         assert answers, f"{shlex.join(words)}: no answer at {url}: {(self.folder / 'output').read_text()}"
+        assert status == 0
 
     def _answers(self, process: subprocess.Popen[bytes], url: str) -> bool:
         if process.poll() is not None:
@@ -121,9 +122,8 @@ def check_compose(desk: Desk, words: list[str]) -> None:
 
 
 def check_benchmark(desk: Desk, words: list[str]) -> None:
-    """The benchmark is one that the program knows; running it takes many minutes."""
-    done = subprocess.run([sys.executable, *words[1:3], "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert words[3] in done.stdout
+    """The benchmark is there; running it takes many minutes."""
+    subprocess.run([sys.executable, *words[1:], "--help"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
 
 
 RULES: dict[str, Callable[[Desk, list[str]], None]] = {
