@@ -48,12 +48,12 @@ def _dispatch(argv: list[str]) -> int:
         near = get_close_matches(argv[0], COMMANDS, 1)
         hint = f", did you mean {near[0]}?" if near else "."
         raise OptionError(f"there is no command {argv[0]!r}{hint} The commands are {', '.join(COMMANDS)}.")
-    status = command_line()(argv, exit_on_error=False, print_error=False)
+    status = command_line(argv[0] if argv else "")(argv, exit_on_error=False, print_error=False)
     return status if isinstance(status, int) else DONE
 
 
-def command_line() -> "App":
-    """Return the parser of the command line; its commands are not imported yet."""
+def command_line(called: str) -> "App":
+    """Return the parser of the command line; its commands are not imported yet, and the one that is called explains itself."""
     from cyclopts import App
 
     app = App(
@@ -64,7 +64,7 @@ def command_line() -> "App":
         result_action="return_value",
     )
     for name, (path, text) in COMMANDS.items():
-        app.command(path, name=name, help=text)
+        app.command(path, name=name, help=None if name == called else text)
     return app
 
 

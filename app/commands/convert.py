@@ -57,13 +57,23 @@ def convert(source: Path, dataset: Path, /, *, options: ConvertOptions, as_json:
     dataset
         The folder to write; it is made when it is missing.
     """
+    summary, seconds = _converted(source, dataset, options)
+    print(json.dumps(summary_members(summary, seconds), indent=1) if as_json else summary_text(summary, seconds))
+    return 0
+
+
+def convert_and_tell(source: Path, dataset: Path, options: ConvertOptions) -> None:
+    """Convert with progress, notes and the summary line on the terminal."""
+    print(summary_text(*_converted(source, dataset, options)), flush=True)
+
+
+def _converted(source: Path, dataset: Path, options: ConvertOptions) -> tuple[Summary, float]:
+    """Convert with progress and notes on standard error, and return the summary and how many seconds it took."""
     began = time.monotonic()
     with progress_shown() as show:
         summary = convert_source(source, dataset, options, show)
-    seconds = time.monotonic() - began
     print_notes(summary.plan)
-    print(json.dumps(summary_members(summary, seconds), indent=1) if as_json else summary_text(summary, seconds))
-    return 0
+    return summary, time.monotonic() - began
 
 
 def print_notes(planned: Plan) -> None:

@@ -73,7 +73,6 @@ def test_every_command_has_a_help_of_its_own(command: str, capsys: pytest.Captur
         ("convert", ConvertOptions),
         ("view", ConvertOptions),
         ("serve", ServeOptions),
-        ("view", ServeOptions),
     ],
 )
 def test_every_option_is_a_flag_with_its_description_and_default(command: str, model, capsys: pytest.CaptureFixture[str]):
@@ -82,7 +81,7 @@ def test_every_option_is_a_flag_with_its_description_and_default(command: str, m
     for name, field in model.model_fields.items():
         assert f" --{name.replace('_', '-')} " in shown
         assert field.description in shown
-    arguments = command_line()[command].assemble_argument_collection()
+    arguments = command_line(command)[command].assemble_argument_collection()
     flags = {argument.name.removeprefix("--").replace("-", "_"): argument for argument in arguments}
     assert set(model.model_fields) <= set(flags)
     given = {
@@ -157,6 +156,7 @@ def test_a_triple_is_one_word_even_a_negative_one(scan: Path, tmp_path: Path, ca
         (["convert", "a", "b", "--scales", "many"], "--scales many: input should be a valid integer"),
         (["convert", "a", "b", "--memory", "lots"], "--memory lots: not understood (Memory the whole run may take, e.g. 4GB)"),
         (["convert", "a", "b", "--executor", "threads"], "--executor threads: not understood (serial, processes"),
+        (["demo", "--port", "eighty"], "Invalid value"),
         (["link", "/srv/a", "--root", "/srv/b"], "is not below the served folder /srv/b"),
     ],
 )

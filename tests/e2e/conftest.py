@@ -98,7 +98,7 @@ _INSIDE = """
     view: () => ({
       position: Array.from(viewer.position.value),
       dimensions: viewer.coordinateSpace.value.names.map((name, i) => [name, viewer.coordinateSpace.value.scales[i]]),
-      layout: viewer.layout.toJSON(),
+      scale: viewer.crossSectionScale.value,
     }),
     panels: () => [...viewer.display.panels].filter(panel => panel.visible).map(panel => {
       const box = panel.element.getBoundingClientRect();
@@ -132,22 +132,26 @@ class Traffic:
 
 
 class ViewerPage:
-    """One page of Chromium; the viewer's insides are asked through its own JavaScript objects."""
+    """A page of Chromium, and what it opens; the viewer's insides are asked through its own JavaScript objects."""
 
-    def __init__(self, context: Any, page: Any) -> None:
-        self.page = page
+    def __init__(self, context: Any) -> None:
         self.traffic = Traffic()
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self.traffic.errors.append(f"page: {error}"))
+        context.on("console", self._console)
+        context.on("weberror", lambda error: self.traffic.errors.append(f"page: {error.error}"))
         # The context's events hold the requests of workers too: the viewer fetches all chunks in one.
         context.on("request", self._request)
         context.on("response", self._response)
         context.on("requestfailed", self._request_failed)
-        page.add_init_script(_INSIDE)
+        context.add_init_script(_INSIDE)
+        self.page = context.new_page()
 
     def open(self, url: str) -> None:
         """Load a page; for the viewer go on with wait."""
         self.page.goto(url, wait_until="load")
+
+    def go_on_with(self, page: Any) -> None:
+        """Look at another page from now on, one that this one has opened."""
+        self.page = page
 
     def wait(self, layers: int = 1, seconds: float = 60) -> None:
         """Wait until all that is in view is drawn. Fails the test on an error of a layer, a chunk, or at the time's end."""
@@ -186,7 +190,7 @@ class ViewerPage:
         return list(self._ask("valuesAt", layer, np.asarray(positions, float).tolist()))
 
     def view(self) -> dict[str, Any]:
-        """Return position, dimensions and layout as the viewer has them."""
+        """Return position, dimensions and scale (of the slices, units a pixel) as the viewer has them."""
         return dict(self._ask("view"))
 
     def panels(self) -> list[tuple[str, NDArray[np.uint8]]]:
@@ -254,7 +258,7 @@ def browser(chromium: str) -> Iterator[Any]:
 def viewer(browser: Any) -> Iterator[ViewerPage]:
     """A page of 1280 x 800 pixels."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    yield ViewerPage(context, context.new_page())
+    yield ViewerPage(context)
     context.close()
 
 
@@ -275,23 +279,35 @@ def glassine() -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
+def started() -> Callable[..., AbstractContextManager["subprocess.Popen[str]"]]:
+    """Run a command that ends with Ctrl-C while the context lasts."""
+    return _started
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Find a port that nobody listens on now."""
+    return _free_port
+
+
+@pytest.fixture(scope="session")
 def serving() -> Callable[[Path], AbstractContextManager[str]]:
     """Serve a folder with `glassine serve` on a free port while the context lasts, and give its URL."""
 
     @contextmanager
     def served(root: Path) -> Iterator[str]:
         root.mkdir(parents=True, exist_ok=True)
-        port = free_port()
-        with started("serve", root, "--port", port) as process:
+        port = _free_port()
+        with _started("serve", root, "--port", port) as process:
             url = f"http://127.0.0.1:{port}"
-            wait_until_answered(f"{url}/healthz", process)
+            _wait_until_answered(f"{url}/healthz", process)
             yield url
 
     return served
 
 
 @contextmanager
-def started(*words: object) -> Iterator["subprocess.Popen[str]"]:
+def _started(*words: object) -> Iterator["subprocess.Popen[str]"]:
     """Run a command that ends with Ctrl-C; it must end so within seconds, with status 0."""
     process = subprocess.Popen([*_COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
@@ -302,7 +318,7 @@ def started(*words: object) -> Iterator["subprocess.Popen[str]"]:
     assert process.returncode == 0, f"{words}: status {process.returncode}: {output}"
 
 
-def wait_until_answered(url: str, process: "subprocess.Popen[str]") -> None:
+def _wait_until_answered(url: str, process: "subprocess.Popen[str]") -> None:
     """Wait until a server that is being started answers."""
     for _ in range(600):
         assert process.poll() is None, f"the server ended: {process.communicate()}"
@@ -314,7 +330,7 @@ def wait_until_answered(url: str, process: "subprocess.Popen[str]") -> None:
     pytest.fail(f"no answer at {url}")
 
 
-def free_port() -> int:
+def _free_port() -> int:
     """Return a port that nobody listens on now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -1,0 +1,38 @@
+"""`glassine view`."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from app.commands.convert import convert_and_tell
+from app.commands.flags import with_flags
+from app.commands.looking import Browser, Port, layers_below, look, served
+from app.links import viewer_link
+from app.settings import read_settings
+from converters.options import ConvertOptions
+from converters.sources.opening import fingerprint
+
+
+@with_flags
+def view(source: Path, /, *, options: ConvertOptions, port: Port = 0, browser: Browser = True) -> int:
+    """Convert SOURCE into a cache, serve it and open it in the viewer, until Ctrl-C; a second time it is there at once.
+
+    The cache is the folder GLASSINE_CACHE (~/.cache/glassine when that is not set); it may be deleted at any time.
+
+    Parameters
+    ----------
+    source
+        The file to read.
+    """
+    folder = read_settings().cache / _cache_key(source, options)
+    name = source.name.split(".")[0] or "volume"
+    convert_and_tell(source, folder / name, options)
+    with served(folder, port) as base_url:
+        look(viewer_link(layers_below(folder, [name]), base_url), browser=browser)
+    return 0
+
+
+def _cache_key(source: Path, options: ConvertOptions) -> str:
+    """Return a folder's name that is another one when the file, its place or an option changes. Raises SourceError."""
+    known = [str(source.absolute()), fingerprint(source), options.model_dump(mode="json")]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
