@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from converters.data_types import LayerType
 from converters.errors import DamagedError
-from converters.geometry import unpooled_box
+from converters.geometry import pooled_box, unpooled_box
 from converters.pooling.average import average_pooling
 from converters.pooling.mode import mode_pooling
 from converters.storage.storage import Storage
@@ -55,11 +55,13 @@ class TileResult:
     failure: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Written:
-    chunks: int
-    empty_chunks: int
-    stored_bytes: int
+    """What has been written of a tile so far."""
+
+    chunks: int = 0
+    empty_chunks: int = 0
+    stored_bytes: int = 0
 
 
 def prepare_worker() -> None:
@@ -75,46 +77,66 @@ def convert_tile(task: TileTask) -> TileResult:
     except DamagedError as damage:
         return TileResult(failure=str(damage))
     owned = stage.owned(task.tile, 0)
-    first = voxels[owned.slices(needed[0].start)]
-    written = [_write_chunks(task, stage.scales[0], first, owned)] if stage.first else []
-    x, y, z = stage.scales[0].box.start
-    sample = sampled(first, owned.shifted((-x, -y, -z)), task.sample_stride) if task.sample_stride else None
-    written += _write_coarser(task, voxels, needed)
-    return TileResult(
-        owned.voxels,
-        sum(w.chunks for w in written),
-        sum(w.empty_chunks for w in written),
-        sum(w.stored_bytes for w in written),
-        error,
-        sample,
-    )
-
-
-def _write_coarser(task: TileTask, voxels: NDArray[Any], needed: tuple[Box, ...]) -> list[_Written]:
-    """Pool from scale to scale, write what the tile owns of each, and spool the last."""
-    written = []
-    stage = task.stage
-    for position in range(1, len(stage.scales)):
-        scale, finer, box = stage.scales[position], stage.scales[position - 1], needed[position]
-        window = unpooled_box(box, scale.step).intersection(finer.box)
-        voxels = _POOLING[task.layer](voxels[window.slices(needed[position - 1].start)], window.start, scale.step)
-        owned = stage.owned(task.tile, position)
-        written.append(_write_chunks(task, scale, voxels[owned.slices(box.start)], owned))
+    sample = _sample(task, voxels[owned.slices(needed[0].start)], owned) if task.sample_stride else None
+    written = _Written()
+    for position in range(len(stage.scales)):
+        voxels = _write_scale(task, position, voxels, needed, written)
     if task.spool is not None:
         last = stage.owned(task.tile, -1)
         task.spool.write(task.tile, voxels[last.slices(needed[-1].start)])
-    return written
+    return TileResult(owned.voxels, written.chunks, written.empty_chunks, written.stored_bytes, error, sample)
 
 
-def _write_chunks(task: TileTask, scale: PlannedScale, voxels: NDArray[Any], owned: Box) -> _Written:
-    """Encode and store the chunks of a scale that lie in owned, whose voxels these are."""
-    chunks = empty = stored = 0
-    compressible = task.chunk_format.encoding in GZIPPED
-    for cell in scale.grid.cells_within(owned):
+def _sample(task: TileTask, voxels: NDArray[Any], owned: Box) -> NDArray[Any]:
+    x, y, z = task.stage.scales[0].box.start
+    return sampled(voxels, owned.shifted((-x, -y, -z)), task.sample_stride)
+
+
+def _write_scale(task: TileTask, position: int, voxels: NDArray[Any], needed: tuple[Box, ...], written: _Written) -> NDArray[Any]:
+    """Write the chunks of the scale at position that the tile owns, and return the voxels of the next scale that it needs.
+
+    voxels: those of needed[position]. The last scale has no next: its own voxels are returned.
+    """
+    stage = task.stage
+    scale, owned = stage.scales[position], stage.owned(task.tile, position)
+    is_last = position + 1 == len(stage.scales)
+    # While a chunk is in the processor's cache it is pooled too, where no window reaches into its neighbours.
+    coarser = None if is_last else _whole_windows(task, position, owned, needed)
+    for cell in scale.grid.cells_within(owned) if position or stage.first else ():
         box = scale.grid.chunk_box(cell)
-        chunk = np.asfortranarray(voxels[box.slices(owned.start)])
-        data = encode_chunk(chunk, task.chunk_format)
-        stored += task.storage.put(f"{scale.key}/{chunk_name(box)}", data, compressible=compressible)
-        chunks += 1
-        empty += not chunk.any()
-    return _Written(chunks, empty, stored)
+        chunk = np.asfortranarray(voxels[box.slices(needed[position].start)])
+        _write_chunk(task, scale, box, chunk, written)
+        if coarser is not None:
+            step = stage.scales[position + 1].step
+            pooled = pooled_box(box, step).slices(needed[position + 1].start)
+            coarser[pooled] = _POOLING[task.layer](chunk, box.start, step)
+    if is_last:
+        return voxels
+    return _pooled(task, position, voxels, needed) if coarser is None else coarser
+
+
+def _whole_windows(task: TileTask, position: int, owned: Box, needed: tuple[Box, ...]) -> NDArray[Any] | None:
+    """Return room for the next scale's voxels when they can be made chunk by chunk, None when windows lie across chunks."""
+    stage = task.stage
+    scale, coarse = stage.scales[position], stage.scales[position + 1]
+    parts = zip(scale.box.start, scale.chunk_size, coarse.step, strict=True)
+    apart = all(start % step == 0 and chunk % step == 0 for start, chunk, step in parts)
+    written = position > 0 or stage.first
+    if not (apart and written and owned == needed[position] and pooled_box(owned, coarse.step) == needed[position + 1]):
+        return None
+    return np.empty((*needed[position + 1].shape, task.chunk_format.num_channels), task.chunk_format.dtype, order="F")
+
+
+def _pooled(task: TileTask, position: int, voxels: NDArray[Any], needed: tuple[Box, ...]) -> NDArray[Any]:
+    """Return the voxels of needed[position + 1], pooled from those of needed[position] at once."""
+    scale, coarse = task.stage.scales[position], task.stage.scales[position + 1]
+    window = unpooled_box(needed[position + 1], coarse.step).intersection(scale.box)
+    return _POOLING[task.layer](voxels[window.slices(needed[position].start)], window.start, coarse.step)
+
+
+def _write_chunk(task: TileTask, scale: PlannedScale, box: Box, chunk: NDArray[Any], written: _Written) -> None:
+    data = encode_chunk(chunk, task.chunk_format)
+    compressible = task.chunk_format.encoding in GZIPPED
+    written.stored_bytes += task.storage.put(f"{scale.key}/{chunk_name(box)}", data, compressible=compressible)
+    written.chunks += 1
+    written.empty_chunks += not chunk.any()
