@@ -33,7 +33,8 @@ function show({ datasets, root }) {
   byId("root").textContent = root || "data";
   byId("empty").hidden = datasets.length > 0;
   byId("search").hidden = datasets.length < SEARCH_FROM;
-  if (!same) byId("datasets").replaceChildren(...datasets.map(card));
+  document.body.classList.toggle("alone", datasets.filter((dataset) => !dataset.error).length < 2);
+  if (!same) byId("datasets").replaceChildren(...datasets.map((dataset) => card(dataset, dataset.name || root)));
   filter();
 }
 
@@ -48,11 +49,11 @@ function filter() {
   byId("count").textContent = seen === listed.length ? all : `${seen} of ${all}`;
 }
 
-function card(dataset) {
+function card(dataset, name) {
   const item = byId("card").content.firstElementChild.cloneNode(true);
   const part = (selector) => item.querySelector(selector);
   item.dataset.name = dataset.name;
-  part("h2").replaceChildren(...nameParts(dataset.name));
+  part("h2").replaceChildren(...nameParts(name));
   if (dataset.error) {
     item.firstElementChild.classList.add("broken");
     part(".error").textContent = dataset.error;
@@ -70,12 +71,12 @@ function card(dataset) {
   part(".bytes").textContent = dataset.bytes === null ? "counting …" : bytes(dataset.bytes);
   const open = part(".actions .open");
   open.href = dataset.link;
-  open.setAttribute("aria-label", `Open ${dataset.name || "the dataset"} in the viewer`);
-  part(".copy").setAttribute("aria-label", `Copy the link of ${dataset.name || "the dataset"}`);
-  part(".copy").addEventListener("click", (event) => copy(event.currentTarget, dataset));
+  open.setAttribute("aria-label", `Open ${name} in the viewer`);
+  part(".copy").setAttribute("aria-label", `Copy the link of ${name}`);
+  part(".copy").addEventListener("click", (event) => copy(event.currentTarget, dataset.link, name));
   const box = part("input");
   box.checked = chosen.has(dataset.name);
-  box.setAttribute("aria-label", `Show ${dataset.name || "the dataset"} together with others`);
+  box.setAttribute("aria-label", `Show ${name} together with others`);
   box.addEventListener("change", () => choose(dataset.name, box.checked));
   return item;
 }
@@ -85,7 +86,7 @@ function nameParts(name) {
   const folder = document.createElement("span");
   folder.className = "folder";
   folder.textContent = name.slice(0, cut);
-  return [folder, name.slice(cut) || "(the served folder)"];
+  return [folder, name.slice(cut)];
 }
 
 function picture(dataset) {
@@ -97,9 +98,9 @@ function picture(dataset) {
   return image;
 }
 
-async function copy(button, dataset) {
-  const done = await toClipboard(dataset.link);
-  byId("said").textContent = done ? `The link of ${dataset.name} is copied.` : "The link could not be copied.";
+async function copy(button, link, name) {
+  const done = await toClipboard(link);
+  byId("said").textContent = done ? `The link of ${name} is copied.` : "The link could not be copied.";
   button.textContent = done ? "Copied" : "Not copied";
   clearTimeout(copied.get(button));
   copied.set(button, setTimeout(() => { button.textContent = "Copy link"; }, 2000));

@@ -2,9 +2,13 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
+from urllib.parse import unquote
 
 import nibabel
 import numpy as np
@@ -12,6 +16,8 @@ import pytest
 
 from app.cli import COMMANDS, command_line, run
 from app.commands.flags import options_from
+from app.commands.looking import look
+from app.settings import Settings, read_settings
 from converters.errors import ConverterError, OptionError
 from converters.options import ConvertOptions, ServeOptions
 from formats.errors import FormatError
@@ -236,3 +242,89 @@ def test_link_prints_the_link_and_nothing_else(scan: Path, tmp_path: Path, capsy
     out = capsys.readouterr().out
     assert out.startswith("https://scans.example/x/v/glassine/#!")
     assert "precomputed://https://scans.example/x/data/lab/out%22" in out
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[bytes]:
+    """The infos behind the links that `view` shows; it goes on at once, as after Ctrl-C."""
+    seen = []
+
+    def look(link: str, *, browser: bool) -> None:
+        assert browser is False
+        (layer,) = json.loads(unquote(link.split("#!")[1]))["layers"]
+        seen.append(urllib.request.urlopen(layer["source"]["url"].removeprefix("precomputed://") + "/info").read())
+
+    monkeypatch.setattr("app.commands.view.look", look)
+    monkeypatch.setenv("GLASSINE_CACHE", str(tmp_path / "cache"))
+    return seen
+
+
+def test_view_converts_once_into_the_cache_and_serves_it(
+    scan: Path, tmp_path: Path, looked_at: list[bytes], capsys: pytest.CaptureFixture[str]
+):
+    words = ["view", str(scan), "--no-browser"]
+    assert run(words) == 0
+    assert "already" not in capsys.readouterr().out
+    assert run(words) == 0
+    assert "already" in capsys.readouterr().out
+    (dataset,) = (tmp_path / "cache").glob("*/scan")
+    assert looked_at == [(dataset / "info").read_bytes()] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "scan.nii.gz"]
+
+
+def test_view_converts_anew_when_the_file_or_an_option_changed(scan: Path, tmp_path: Path, looked_at: list[bytes]):
+    assert run(["view", str(scan), "--no-browser"]) == 0
+    assert run(["view", str(scan), "--no-browser", "--chunk-size", "8,8,8"]) == 0
+    os.utime(scan, ns=(1, 1))
+    assert run(["view", str(scan), "--no-browser"]) == 0
+    assert len(list((tmp_path / "cache").glob("*/scan"))) == 3
+    assert looked_at[0] == looked_at[2] != looked_at[1]
+
+
+@pytest.mark.parametrize(("browser", "screen", "opened"), [(True, ":0", True), (True, "", False), (False, ":0", False)])
+def test_the_browser_is_opened_where_there_is_a_screen(
+    browser: bool, screen: str, opened: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    links: list[str] = []
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.setenv(name, screen)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr("webbrowser.open", links.append)
+    monkeypatch.setattr(signal, "signal", lambda *given: None)
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupt)
+    look("http://127.0.0.1/v/glassine/#!{}", browser=browser)
+    assert capsys.readouterr().out == "http://127.0.0.1/v/glassine/#!{}\n"
+    assert (len(links) == 1) is opened
+
+
+def test_a_port_that_is_taken_is_one_sentence(scan: Path, looked_at: list[bytes], capsys: pytest.CaptureFixture[str]):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert run(["view", str(scan), "--no-browser", "--port", str(port)]) == 2
+    err = capsys.readouterr().err
+    assert f"port {port}" in err
+    assert err.count("\n") == 1
+
+
+def test_serve_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["serve", str(tmp_path / "none"), "--port", "0"]) == 2
+    assert "is not a folder" in sentence(capsys)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, Settings(debug=False, cache=Path("~/.cache/glassine").expanduser(), hosts=frozenset())),
+        ({"GLASSINE_DEBUG": "0", "XDG_CACHE_HOME": "/var/c"}, Settings(False, Path("/var/c/glassine"), frozenset())),
+        (
+            {"GLASSINE_DEBUG": "1", "GLASSINE_CACHE": "/x", "GLASSINE_HOSTS": "Scans.lab, b,"},
+            Settings(True, Path("/x"), frozenset({"scans.lab", "b"})),
+        ),
+    ],
+)
+def test_the_environment_is_read_in_one_place(environment: dict[str, str], expected: Settings):
+    assert read_settings(environment) == expected
