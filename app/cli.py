@@ -62,6 +62,7 @@ def command_line(called: str) -> "App":
         version=_version,
         help_format="plaintext",
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
     )
     for name, (path, text) in COMMANDS.items():
         app.command(path, name=name, help=None if name == called else text)

@@ -58,16 +58,16 @@ class Pace:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._begun: dict[str, float] = {}
+        self._begun: dict[str, tuple[float, int]] = {}
 
     def text(self, progress: "Progress") -> str:
         """Return done of total, the rate, and the time left, such as `3.2 of 9.1 Mvoxels, 1.1 Mvoxels/s, 5 s left`."""
         now = self._clock()
-        seconds = now - self._begun.setdefault(progress.step, now)
+        begun, already = self._begun.setdefault(progress.step, (now, progress.done))
         text = f"{amount(progress.done, progress.unit)} of {amount(progress.total, progress.unit)}"
-        if seconds <= 0 or progress.done <= 0:
+        if now <= begun or progress.done <= already:
             return text
-        rate = progress.done / seconds
+        rate = (progress.done - already) / (now - begun)
         left = duration((progress.total - progress.done) / rate)
         return f"{text}, {amount(rate, progress.unit)}/s, {left} left"
 

@@ -212,6 +212,15 @@ def test_each_error_has_its_status(
     assert sentence(capsys).startswith(said)
 
 
+def test_ctrl_c_in_a_command_is_one_line(scan: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    def interrupt(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("app.commands.convert.make_plan", interrupt)
+    assert run(["plan", str(scan)]) == 130
+    assert sentence(capsys) == "interrupted"
+
+
 def test_the_traceback_is_there_for_who_asks(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GLASSINE_DEBUG", "1")
     assert run(["plan", "/nowhere.nii"]) == 1

@@ -26,6 +26,14 @@ def test_the_pace_tells_done_total_rate_and_time_left():
     assert told == "3 Mvoxels of 9 Mvoxels, 150 kvoxels/s, 40 s left"
 
 
+def test_what_was_done_at_the_first_word_does_not_count_as_fast():
+    clock = Clock()
+    pace = Pace(clock)
+    assert pace.text(Progress("convert", 500, 1000, "voxels")) == "500 voxels of 1 kvoxels"
+    clock.now += 10
+    assert pace.text(Progress("convert", 600, 1000, "voxels")).endswith("10 voxels/s, 40 s left")
+
+
 def test_each_step_has_a_pace_of_its_own():
     clock = Clock()
     pace = Pace(clock)
