@@ -1,4 +1,4 @@
-"""What the environment says: GLASSINE_DEBUG, GLASSINE_CACHE, GLASSINE_HOSTS. The only module that reads it."""
+"""What the environment says: GLASSINE_DEBUG, GLASSINE_CACHE, GLASSINE_HOSTS. The only module that reads these."""
 
 import os
 from collections.abc import Mapping
