@@ -3,8 +3,12 @@
 Spawned workers import this module again, so it imports nothing heavy.
 """
 
+import gc
 import os
 import sys
+
+# Importing makes hundreds of thousands of objects that stay: looking through them again and again takes a tenth of the start.
+gc.set_threshold(50_000)
 
 
 def main() -> None:
