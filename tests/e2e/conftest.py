@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from app.cli import run
 
 _COMMAND = (sys.executable, "-m", "app.entry")
 _FLAGS = [
@@ -268,14 +270,15 @@ def _whole(numbers: Sequence[float]) -> tuple[int, ...]:
 
 @pytest.fixture(scope="session")
 def glassine() -> Callable[..., str]:
-    """Run the command line and return what it printed; a failure fails the test."""
+    """Run the command line in this process and return what it printed; a failure fails the test."""
 
-    def run(*words: object) -> str:
-        done = subprocess.run([*_COMMAND, *map(str, words)], capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-        return done.stdout
+    def called(*words: object) -> str:
+        with redirect_stdout(io.StringIO()) as printed, redirect_stderr(io.StringIO()) as said:
+            status = run(list(map(str, words)))
+        assert status == 0, f"{words}: {printed.getvalue()}{said.getvalue()}"
+        return printed.getvalue()
 
-    return run
+    return called
 
 
 @pytest.fixture(scope="session")

@@ -41,9 +41,12 @@ def demo(started: Any, free_port: Any, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_the_link_opens_both_layers(viewer, demo: RunningDemo):
+    """With GLASSINE_SCREENSHOT the picture is written to that path: the README's."""
     viewer.open(demo.link)
     viewer.wait(layers=2)
     viewer.assert_panels_filled()
+    path = os.environ.get("GLASSINE_SCREENSHOT")
+    assert viewer.screenshot(Path(path) if path else None).shape == (800, 1280, 3)
     for name in NAMES:
         voxels = np.asarray(nibabel.load(demo.data / "sources" / f"{name}.nii.gz").dataobj)
         assert_every_scale(viewer, name, voxels, (0, 0, 0), labels=name == NAMES[1])
@@ -117,15 +120,6 @@ def test_the_link_is_copied(viewer, demo: RunningDemo):
     viewer.page.get_by_role("button", name="Copy the link of mni152_t1").click()
     viewer.page.wait_for_function("document.getElementById('said').textContent === 'The link of mni152_t1 is copied.'")
     viewer.assert_clean()
-
-
-def test_the_picture_in_the_readme(viewer, demo: RunningDemo):
-    """With GLASSINE_SCREENSHOT the picture is written to that path."""
-    path = os.environ.get("GLASSINE_SCREENSHOT")
-    viewer.open(demo.link)
-    viewer.wait(layers=2)
-    picture = viewer.screenshot(Path(path) if path else None)
-    assert picture.shape == (800, 1280, 3)
 
 
 def test_the_server_still_answers(demo: RunningDemo):
