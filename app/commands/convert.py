@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,18 +15,8 @@ from app.progress import progress_shown
 from converters.options import ConvertOptions
 from converters.volumes.conversion import Summary
 from converters.volumes.conversion import convert as convert_source
+from converters.volumes.estimate import Estimate, estimate
 from converters.volumes.plan import Plan, make_plan
-
-_BYTES_A_SECOND = {
-    "raw": 40e6,
-    "jpeg": 30e6,
-    "png": 7e6,
-    "jxl": 4e6,
-    "compressed_segmentation": 90e6,
-    "compresso": 70e6,
-}
-"""Uncompressed bytes that one core took in a second, of noisy uint8 images and of uint64 labels; real ones are often faster."""
-_START_SECONDS = 0.5
 
 AsJson = Annotated[
     bool, Parameter(name="--json", negative="", show_default=False, help="Print the result as JSON on standard output.")
@@ -42,7 +33,9 @@ def plan(source: Path, /, *, options: ConvertOptions, as_json: AsJson = False) -
         The file to read.
     """
     planned = make_plan(source, options)
-    print(json.dumps(plan_members(planned), indent=1) if as_json else plan_text(planned))
+    cost = estimate(planned)
+    members = {**plan_members(planned), **{f"{name}_about": value for name, value in asdict(cost).items()}}
+    print(json.dumps(members, indent=1) if as_json else plan_text(planned, cost))
     return 0
 
 
@@ -101,14 +94,13 @@ def plan_members(planned: Plan) -> dict[str, Any]:
         "chunks": planned.chunks,
         "uncompressed_bytes": _uncompressed_bytes(planned),
         "memory_bytes": planned.memory_bytes,
-        "seconds_about": round(_seconds(planned), 1),
         "workers": planned.workers,
         "notes": planned.notes,
     }
 
 
-def plan_text(planned: Plan) -> str:
-    """Return a plan for a person, some lines."""
+def plan_text(planned: Plan, cost: Estimate) -> str:
+    """Return a plan and what it costs for a person, some lines."""
     form = planned.chunk_format
     channels = f", {form.num_channels} channels" if form.num_channels > 1 else ""
     rows = [
@@ -117,8 +109,12 @@ def plan_text(planned: Plan) -> str:
         ("voxel", lengths(planned.source.geometry.resolution)),
         ("type", f"{planned.layer}, {planned.source.dtype} -> {form.data_type}, {form.encoding}, {planned.layout}"),
         *(("scale", _scale_text(scale.box.shape, scale.resolution, scale.chunk_size)) for scale in planned.scales),
-        ("files", f"{planned.chunks} chunks, {amount(_uncompressed_bytes(planned), 'bytes')} before compression"),
-        ("time", f"about {duration(_seconds(planned))}"),
+        ("files", f"{cost.files}, {planned.chunks} of them chunks"),
+        (
+            "bytes",
+            f"about {amount(cost.stored_bytes, 'bytes')}, {amount(_uncompressed_bytes(planned), 'bytes')} before compression",
+        ),
+        ("time", f"about {duration(cost.seconds)}"),
         ("memory", f"at most {amount(planned.memory_bytes, 'bytes')}, {planned.workers} workers"),
         *(("note", note) for note in planned.notes),
     ]
@@ -127,12 +123,11 @@ def plan_text(planned: Plan) -> str:
 
 def summary_members(summary: Summary, seconds: float) -> dict[str, Any]:
     """Return what a conversion gave, for a program."""
-    planned = {name: value for name, value in plan_members(summary.plan).items() if name != "seconds_about"}
     return {
         "dataset": str(summary.dataset),
         "already": summary.already,
         "seconds": round(seconds, 3),
-        **planned,
+        **plan_members(summary.plan),
         "counts": summary.record.counts,
         "contrast": [vars(contrast) for contrast in summary.record.contrast],
         "largest_error": summary.record.largest_error,
@@ -159,8 +154,3 @@ def _uncompressed_bytes(planned: Plan) -> int:
     import numpy as np
 
     return planned.voxels * planned.chunk_format.num_channels * np.dtype(planned.chunk_format.data_type).itemsize
-
-
-def _seconds(planned: Plan) -> float:
-    """Return about how long a conversion takes."""
-    return _START_SECONDS + _uncompressed_bytes(planned) / planned.workers / _BYTES_A_SECOND[planned.chunk_format.encoding]

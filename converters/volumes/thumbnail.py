@@ -46,8 +46,8 @@ def _orientation(transform: Affine | None) -> Orientation:
         left.remove(axis)
         axes.append(axis)
         flipped.append(bool(row[axis] < 0))
-    # The world's second direction points up, rows of a picture run down.
-    return (axes[0], axes[1], axes[2]), (flipped[0], not flipped[1], flipped[2])
+    # As the link opens it: the patient's right on the left; the world's second direction points up, rows of a picture run down.
+    return (axes[0], axes[1], axes[2]), (not flipped[0], not flipped[1], flipped[2])
 
 
 def _middle_plane(reader: VolumeReader, scale: Scale, depth: int) -> NDArray[Any]:
