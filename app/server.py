@@ -146,8 +146,8 @@ class _Work:
         _Server(create_app(self.root, self.hosts)).run([self.listener])
 
     def run_as_worker(self) -> None:
-        # Ctrl-C reaches the whole process group: the parent alone decides what it means.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         threading.Thread(target=_stop_with_parent, daemon=True).start()
         logging.basicConfig(format=_LOG_FORMAT, level=logging.WARNING)
         self.run()
@@ -163,22 +163,38 @@ def _stop_with_parent() -> None:
 
 def _keep_running(work: _Work, workers: int) -> None:
     """Run workers until KeyboardInterrupt; one that ends by itself is replaced. Raises WorkerError when it ended at once."""
-    processes: list[tuple[SpawnProcess, float]] = []
+    processes: dict[SpawnProcess, float] = {}
     try:
         while True:
             while len(processes) < workers:
                 process = multiprocessing.get_context("spawn").Process(target=work.run_as_worker)
-                process.start()
-                processes.append((process, time.monotonic()))
-            ended = wait([process.sentinel for process, _ in processes])
-            for process, since in [entry for entry in processes if entry[0].sentinel in ended]:
-                processes.remove((process, since))
-                _tell_end(process, time.monotonic() - since)
+                processes[process] = time.monotonic()
+                _start(process)
+            ended = wait([process.sentinel for process in processes])
+            for process in [process for process in processes if process.sentinel in ended]:
+                _tell_end(process, time.monotonic() - processes.pop(process))
     finally:
-        for process, _ in processes:
+        started = [process for process in processes if process.pid is not None]
+        for process in started:
             process.terminate()
-        for process, _ in processes:
+        for process in started:
             process.join()
+
+
+def _start(process: SpawnProcess) -> None:
+    """Start a worker that Ctrl-C does not reach: it goes to the whole process group, and the parent decides what it means.
+
+    The signals are blocked, which the child takes over from its first moment on, and not ignored, which uvicorn would undo.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        process.start()
+        return
+    # SIGTERM too, so that nothing comes between a process that is started and this process' knowing of it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _tell_end(process: SpawnProcess, seconds: float) -> None:

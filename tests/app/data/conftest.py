@@ -1,0 +1,153 @@
+"""A served folder on a real socket, asked byte by byte as no client library would."""
+
+import gzip
+import http.client
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from app.server import create_app, running
+
+PLAIN = bytes(range(256)) * 20
+PACKED = gzip.compress(PLAIN)
+SECRET = b"nobody may read this"
+INFO = b'{"@type": "neuroglancer_multiscale_volume"}'
+
+FILES = {
+    "info": INFO,
+    "packed/info.gz": gzip.compress(INFO),
+    "flat/0-64_0-64_0-64": PLAIN,
+    "flat/-64-0_-128--64_-3-61": PLAIN,
+    "flat_gz/0-64_0-64_0-64.gz": PACKED,
+    "nested/0-64/0-64/0-64": PLAIN,
+    "nested/-64-0/-128--64/-3-61": PLAIN,
+    "nested_gz/0-64/0-64/0-64.gz": PACKED,
+    "nested_gz/-64-0/-128--64/-3-61.gz": PACKED,
+    "deep/er/8_8_40/0-64/0-64/0-64.gz": PACKED,
+    "both/0-64/0-64/0-64": PLAIN,
+    "both/0-64/0-64/0-64.gz": gzip.compress(b"the neighbour"),
+    "both_flat/0-64_0-64_0-64": PLAIN,
+    "both_flat/0-64_0-64_0-64.gz": gzip.compress(b"the neighbour"),
+    "shards/0a.shard": PLAIN,
+    "mesh/12:0": PLAIN,
+    "mesh/13:0.gz": PACKED,
+    "mesh/a b%c?d": PLAIN,
+    "mesh/å€": PLAIN,
+    "mesh/%2e%2e": PLAIN,
+    "empty/0-64_0-64_0-64": b"",
+    "corrupt/0-64/0-64/0-64.gz": PACKED[:-6] + b"x" + PACKED[-5:],
+    "cut/0-64/0-64/0-64.gz": PACKED[:-20],
+    "no_gzip/0-64/0-64/0-64.gz": PLAIN,
+    "longer/0-64/0-64/0-64.gz": PACKED + b"more",
+    ".glassine/record.json": SECRET,
+    "nested/.hidden/0-64": SECRET,
+    "nested/0-64/0-64/.0-64.7.tmp": SECRET,
+    "folder/.gz": SECRET,
+}
+"""Below the dataset lab/vol."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One response as it came over the wire."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def decoded(self) -> bytes:
+        return gzip.decompress(self.body) if self.headers["Content-Encoding"] == "gzip" else self.body
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server and the folder that it serves."""
+
+    url: str
+    root: Path
+
+    def connect(self) -> socket.socket:
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        return socket.create_connection((host, int(port)), timeout=30)
+
+    def ask(self, target: str | bytes, method: str = "GET", **headers: str) -> Answer:
+        """Send one request for exactly this target; headers have underscores for hyphens."""
+        raw = target if isinstance(target, bytes) else target.encode()
+        lines = [f"{name.replace('_', '-')}: {value}\r\n".encode("latin-1") for name, value in headers.items()]
+        with self.connect() as connection:
+            connection.sendall(
+                b"%s %s HTTP/1.1\r\nHost: here\r\nConnection: close\r\n%s\r\n" % (method.encode(), raw, b"".join(lines))
+            )
+            return read_answer(connection, method)
+
+    def get(self, name: str, **headers: str) -> Answer:
+        """Ask for a file of the dataset lab/vol."""
+        return self.ask(f"/data/lab/vol/{name}", **headers)
+
+
+def read_answer(connection: socket.socket, method: str = "GET") -> Answer:
+    """Read one response. Raises http.client.IncompleteRead when it is broken off."""
+    response = http.client.HTTPResponse(connection, method=method)
+    try:
+        response.begin()
+        return Answer(response.status, response.headers, response.read())
+    finally:
+        response.close()
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """FILES, with links and things that are no files beside them; no test changes them."""
+    base = tmp_path_factory.mktemp("site")
+    dataset = base / "root" / "lab" / "vol"
+    write_files(dataset, FILES)
+    (base / "outside").mkdir()
+    (base / "outside" / "secret").write_bytes(SECRET)
+    (base / "outside" / "0-64_0-64_0-64").write_bytes(SECRET)
+    (base / "root-beside").mkdir()
+    (base / "root-beside" / "secret").write_bytes(SECRET)
+    (dataset / "out").symlink_to(base / "outside")
+    (dataset / "secret").symlink_to(base / "outside" / "secret")
+    (dataset / "relative_secret").symlink_to("../../../outside/secret")
+    (dataset / "beside").symlink_to(base / "root-beside" / "secret")
+    (dataset / "device").symlink_to("/dev/zero")
+    (dataset / "record").symlink_to(".glassine/record.json")
+    (dataset / "link").symlink_to("nested_gz")
+    (dataset / "link_to_info").symlink_to(dataset / "info")
+    (dataset / "annex").mkdir()
+    write_files(base / "root" / ".git" / "annex", {"5f": PLAIN})
+    (dataset / "annex" / "0-64_0-64_0-64").symlink_to("../../../.git/annex/5f")
+    (dataset / "gone").symlink_to("nowhere")
+    (dataset / "loop").symlink_to("loop")
+    (dataset / "folders" / "0-64" / "0-64" / "0-64").mkdir(parents=True)
+    (dataset / "folders" / "0-64_0-64_64-128").mkdir(parents=True)
+    os.mkfifo(dataset / "folders" / "64-128_0-64_0-64")
+    (base / "alias").symlink_to("root")
+    with running(create_app(base / "alias")) as url:
+        yield Served(url, base / "root")
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Callable[[dict[str, bytes]], Served]]:
+    """A function that serves files of a test's own."""
+    root = tmp_path / "root"
+    root.mkdir()
+    with running(create_app(root)) as url:
+
+        def serve(files: dict[str, bytes]) -> Served:
+            write_files(root, files)
+            return Served(url, root)
+
+        yield serve

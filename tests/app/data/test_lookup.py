@@ -1,0 +1,135 @@
+"""Which file answers, and what is refused before anything is read."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from app.data import lookup
+from app.data.lookup import open_stored
+
+
+def found(root: Path, path: str) -> tuple[bytes, bool] | None:
+    stored = open_stored(os.path.realpath(root), path)
+    if stored is None:
+        return None
+    with open(stored.descriptor, "rb") as file:
+        return file.read(), stored.gzipped
+
+
+LAYOUTS = ["s/0-64/-64-0/-3--1", "s/0-64/-64-0/-3--1.gz", "s/0-64_-64-0_-3--1", "s/0-64_-64-0_-3--1.gz"]
+"""From the one that wins over all others to the one that yields to all: the same order as in nginx.conf."""
+
+
+@pytest.mark.parametrize("present", range(1, 16))
+def test_nested_wins_over_flat_and_plain_over_gz(tmp_path: Path, present: int) -> None:
+    written = [name for bit, name in enumerate(LAYOUTS) if present >> bit & 1]
+    for name in written:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    assert found(tmp_path, "/s/0-64_-64-0_-3--1") == (written[0].encode(), written[0].endswith(".gz"))
+
+
+@pytest.mark.parametrize(
+    "name", ["0-64_0-64", "0-64_0-64_0-64_0-64", "0_64_128", "a-b_c-d_e-f", "0-64_0-64_٠-٦", "+0-64_0-64_0-64"]
+)
+def test_only_the_names_of_chunks_are_looked_for_in_nested_folders(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "s" / name.replace("_", "/")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"nested")
+    assert found(tmp_path, f"/s/{name}") is None
+    (tmp_path / "s" / name).write_bytes(b"flat")
+    assert found(tmp_path, f"/s/{name}") == (b"flat", False)
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_where_a_file_is_decides_not_what_its_path_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool) -> None:
+    monkeypatch.setattr(lookup, "_HAS_DESCRIPTOR_LINKS", has_links and os.path.isdir("/proc/self/fd"))
+    root, outside = tmp_path / "root", tmp_path / "root2"
+    for folder in (root / "inside", outside):
+        folder.mkdir(parents=True)
+        (folder / "file").write_bytes(b"content")
+    (root / "in").symlink_to(root / "inside")
+    (root / "out").symlink_to(outside)
+    (root / "file").symlink_to("../root2/file")
+    assert found(root, "/in/file") == (b"content", False)
+    assert found(root, "/out/file") is None
+    assert found(root, "/file") is None
+
+
+def test_a_link_that_is_changed_while_the_file_is_opened_gives_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "file").write_bytes(b"inside")
+    (tmp_path / "secret").write_bytes(b"outside")
+    open_before = os.open
+
+    def swapping_open(path: str, flags: int) -> int:
+        (root / "file").unlink(missing_ok=True)
+        (root / "file").symlink_to(tmp_path / "secret")
+        descriptor = open_before(path, flags)
+        (root / "file").unlink()
+        (root / "file").write_bytes(b"inside")
+        return descriptor
+
+    monkeypatch.setattr(os, "open", swapping_open)
+    assert open_stored(str(root), "/file") is None
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ELOOP])
+def test_what_cannot_be_opened_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    def failing_open(path: str, flags: int) -> int:
+        raise OSError(error, os.strerror(error), path)
+
+    monkeypatch.setattr(os, "open", failing_open)
+    with pytest.raises(OSError, match=os.strerror(error)):
+        open_stored(str(tmp_path), "/s/0-64_0-64_0-64")
+
+
+def test_what_cannot_be_opened_outside_is_not_told_from_what_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "out").symlink_to("../unreadable")
+
+    def refusing_open(path: str, flags: int) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "open", refusing_open)
+    assert open_stored(str(tmp_path / "root"), "/out") is None
+
+
+@pytest.mark.parametrize("path", ["/s/0-64_0-64_0-64", "/pipe"])
+def test_no_descriptor_is_left_open(tmp_path: Path, path: str) -> None:
+    (tmp_path / "s" / "0-64" / "0-64" / "0-64").mkdir(parents=True)
+    os.mkfifo(tmp_path / "pipe")
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        with pytest.raises(OSError, match="not a regular file"):
+            open_stored(os.path.realpath(tmp_path), path)
+        assert open_stored(os.path.realpath(tmp_path), "/s") is None
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+hostile = st.text(st.sampled_from("ab./\\\0-_0% ~"), max_size=24).map(lambda text: f"/{text}")
+
+
+@given(hostile)
+@example("/../secret")
+@example("/a/../../secret")
+@example("//etc/passwd")
+@example("/a\0b")
+@example("/" + "a" * 300)
+@example("/" + "a/" * 3000 + "b")
+def test_no_path_leads_out(tmp_path_factory: pytest.TempPathFactory, path: str) -> None:
+    base = tmp_path_factory.getbasetemp() / "hostile"
+    (base / "root" / "a").mkdir(parents=True, exist_ok=True)
+    for name in ("secret", "root/.secret", "root/a/.secret"):
+        (base / name).write_bytes(b"secret")
+    (base / "root" / "a" / "b").write_bytes(b"public")
+    answer = found(base / "root", path)
+    assert answer in (None, (b"public", False))
+    assert (answer is not None) == (path == "/a/b")
