@@ -7,8 +7,12 @@ from formats.errors import DecodeError
 _LEVEL = 2
 _GZIP_WINDOW = 31
 """zlib's wbits for a 32 KiB window inside a gzip header and trailer."""
-_WHOLE_WINDOW, _SHORTEST_WINDOW = 15, 1
+_SHORTEST_WINDOW = 1
 """Bits of the distance over which repetitions are looked for. Noise has none: with the shortest window it takes half the time."""
+_BEGIN = 4
+"""Bytes that are packed before the others. ISA-L's loop for levels 1 and 2 files the third byte of a fresh stream under a hash of
+the stream's address (igzip_icf_body_h1_gr_bt.asm, .write_first_byte): another process would pack the same data into other bytes.
+After a flush of more than three bytes the stream is not fresh any more; that costs about ten bytes."""
 _SAMPLE = 1 << 13
 _SAMPLED_FROM = 8 * _SAMPLE
 _WORTH_IT = 1.005
@@ -18,21 +22,29 @@ _Corrupt: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # isal'
 
 def compress(data: bytes | memoryview) -> bytes:
     """Return data as one gzip member without time or name: the same bytes for the same data on the same kind of processor."""
-    return _deflate(data, _SHORTEST_WINDOW if _is_noise(data) else _WHOLE_WINDOW)
+    view = memoryview(data)
+    return _pack_noise(view) if _is_noise(view) else _pack(view)
 
 
-def _is_noise(data: bytes | memoryview) -> bool:
+def _is_noise(data: memoryview) -> bool:
     """Tell from 8 KiB of the middle whether looking for repetitions makes data any smaller."""
-    if len(data) < _SAMPLED_FROM:
+    # What repeats at the very begin is left to _pack, whose result depends on the data alone (see _BEGIN).
+    if len(data) < _SAMPLED_FROM or data[1:3] == data[3:5]:
         return False
     begin = len(data) // 2
     sample = data[begin : begin + _SAMPLE]
-    return len(_deflate(sample, _SHORTEST_WINDOW)) <= _WORTH_IT * len(_deflate(sample, _WHOLE_WINDOW))
+    return len(_pack_noise(sample)) <= _WORTH_IT * len(_pack(sample))
 
 
-def _deflate(data: bytes | memoryview, window: int) -> bytes:
-    compressed: bytes = igzip_lib.compress(data, _LEVEL, igzip_lib.COMP_GZIP, igzip_lib.MEM_LEVEL_DEFAULT, window)
-    return compressed
+def _pack(data: memoryview) -> bytes:
+    packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP_WINDOW)
+    begin = packer.compress(data[:_BEGIN]), packer.flush(isal_zlib.Z_SYNC_FLUSH)
+    return b"".join((*begin, packer.compress(data[_BEGIN:]), packer.flush()))
+
+
+def _pack_noise(data: memoryview) -> bytes:
+    packed: bytes = igzip_lib.compress(data, _LEVEL, igzip_lib.COMP_GZIP, igzip_lib.MEM_LEVEL_DEFAULT, _SHORTEST_WINDOW)
+    return packed
 
 
 def decompress(data: bytes, limit: int) -> bytes:
