@@ -308,6 +308,16 @@ def test_damaged_blocks_are_counted_and_the_others_go_on(source: Path, tmp_path:
     assert os.listdir(tmp_path) == ["source.npy"]
 
 
+def test_ctrl_c_in_one_process_leaves_no_folder(source: Path, tmp_path: Path) -> None:
+    def interrupted(progress: Progress) -> None:
+        if progress.done > progress.total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, tmp_path / "new/dataset", options(), interrupted)
+    assert os.listdir(tmp_path) == ["source.npy"]
+
+
 # Two runs at once ---------------------------------------------------------------------------------------------------------------
 
 

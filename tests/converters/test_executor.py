@@ -1,8 +1,9 @@
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -72,6 +73,25 @@ def test_an_error_cancels_what_has_not_started() -> None:
         list(run(held, double, range(100), max_pending=5))
     assert held.tasks == [0, 1, 2, 3, 4]
     assert [future.cancelled() for future in held.futures] == [True, True, False, True, True]
+
+
+def test_an_error_waits_for_what_runs() -> None:
+    running, ended = threading.Event(), []
+
+    def work(number: int) -> None:
+        if number:
+            running.set()
+            time.sleep(0.05)
+            ended.append(number)
+        else:
+            running.wait()
+            refuse_three(3)
+
+    with ThreadPoolExecutor(2) as executor:
+        with pytest.raises(ValueRefusedError):
+            list(run(executor, work, [0, 1], max_pending=2))
+        # What it writes may now be cleared away.
+        assert ended == [1]
 
 
 def test_leaving_early_cancels_what_has_not_started() -> None:
