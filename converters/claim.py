@@ -72,8 +72,11 @@ class Claim:
 
 
 def done_before(dataset: Path, request: Request) -> Record | None:
-    """Return the record of the dataset if it holds just what is requested. Raises DatasetError for one that cannot be read."""
-    record = read_record(dataset) if (dataset / "info").is_file() else None
+    """Return the record of the dataset if it holds just what is requested; a record that cannot be read tells nothing."""
+    try:
+        record = read_record(dataset) if (dataset / "info").is_file() else None
+    except DatasetError:
+        return None
     if record is None or Request(record.source, record.fingerprint, record.options) != request:
         return None
     return record
@@ -128,8 +131,8 @@ def check_place(dataset: Path, request: Request, *, overwrite: bool) -> None:
 
 
 def _check_dataset(dataset: Path, *, overwrite: bool) -> None:
-    record = read_record(dataset)
     if not overwrite:
+        record = read_record(dataset)
         origin = f"made from {record.source}" if record else "not made by glassine"
         raise DatasetExistsError(
             f"{dataset}: another dataset is already there ({origin}, with other options or from an older version of it); "

@@ -60,7 +60,7 @@ def read_record(dataset: Path) -> Record | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DatasetError(f"{path}: not a record of glassine ({error}); convert the dataset again") from error
+        raise DatasetError(f"{path}: not a record of glassine ({error}); convert the dataset again with --overwrite") from error
 
 
 def _record(members: dict[str, Any]) -> Record:

@@ -147,7 +147,7 @@ REFUSED: list[tuple[Callable[[Path, Path, Path], None], type[ConverterError], st
     (
         damaged_record,
         DatasetError,
-        "{place}/.glassine/record.json: not a record of glassine ({detail}); convert the dataset again",
+        "{place}/.glassine/record.json: not a record of glassine ({detail}); convert the dataset again with --overwrite",
     ),
 ]
 
@@ -176,7 +176,7 @@ def test_what_is_there_stays_as_it_is(
     assert after == before
 
 
-@pytest.mark.parametrize("there", [another_source, other_options, changed_source, not_ours, begun])
+@pytest.mark.parametrize("there", [another_source, other_options, changed_source, not_ours, begun, damaged_record])
 def test_overwrite_replaces_it(there: Callable[[Path, Path, Path], None], source: Path, other: Path, tmp_path: Path) -> None:
     place = tmp_path / "dataset"
     there(place, source, other)

@@ -79,7 +79,7 @@ def test_a_damaged_record_is_told_in_one_sentence(tmp_path: Path, data: bytes) -
         read_record(write(tmp_path, data))
     message = str(caught.value)
     assert message.startswith(f"{tmp_path}/.glassine/record.json: not a record of glassine (")
-    assert message.endswith("; convert the dataset again")
+    assert message.endswith("; convert the dataset again with --overwrite")
 
 
 def test_a_record_that_is_a_folder_is_told(tmp_path: Path) -> None:
