@@ -4,19 +4,24 @@ The viewer asks for the chunk `KEY/x0-x1_y0-y1_z0-z1`; on the disk it is `KEY/x0
 name (flat), and in both layouts it may be stored as gzip with `.gz` behind its name. A plain file wins over its `.gz` neighbour.
 """
 
+import asyncio
 import errno
 import os
 import re
 import stat
+from itertools import product
 from typing import NamedTuple
 
+from app.data.cached_open import cached_opener
 from converters.record import PRIVATE
 
 _CHUNK_NAME = re.compile(r"-?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+", re.ASCII)
+_SUFFIXES = ("", ".gz")
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 # Without O_NONBLOCK, opening a named pipe would wait for a writer.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _HAS_DESCRIPTOR_LINKS = os.path.isdir("/proc/self/fd")
+_open_cached = cached_opener(_FLAGS)
 
 
 class Stored(NamedTuple):
@@ -27,7 +32,7 @@ class Stored(NamedTuple):
     gzipped: bool
 
 
-def open_stored(root: str, path: str) -> Stored | None:
+async def open_stored(root: str, path: str) -> Stored | None:
     """Open the file that answers path, None when there is nothing that may be served.
 
     root: the served folder's real path, without a slash at its end. path: decoded, "/NAME/...".
@@ -35,20 +40,36 @@ def open_stored(root: str, path: str) -> Stored | None:
     """
     if not _is_servable(path):
         return None
-    folder, _, name = path.rpartition("/")
-    is_chunk = _CHUNK_NAME.fullmatch(name) is not None
-    places = (f"{root}{folder}/{name.replace('_', '/')}", root + path) if is_chunk else (root + path,)
-    for place in places:
-        for suffix in ("", ".gz"):
-            try:
-                descriptor = os.open(place + suffix, _FLAGS)
-            except OSError as error:
-                if error.errno in _ABSENT:
-                    continue
-                if not _is_below(root, os.path.realpath(place + suffix)):
-                    return None
-                raise
-            return _checked(descriptor, root, place + suffix, suffix == ".gz", is_chunk)
+    places = _places(root, path)
+    if _open_cached is not None:
+        for place, suffix in product(places, _SUFFIXES):
+            descriptor = _open_cached(place + suffix)
+            if descriptor >= 0:
+                return _checked(descriptor, place, suffix, len(places) > 1)
+            if -descriptor not in _ABSENT:
+                break
+        else:
+            return None
+    # A link, an error, or a disk that has to be asked: a thread finds out.
+    return await asyncio.to_thread(_open_slowly, root, places)
+
+
+def _open_slowly(root: str, places: tuple[str, ...]) -> Stored | None:
+    """Open the first file of places however long it takes, behind links too, as long as they do not lead out of root."""
+    for place, suffix in product(places, _SUFFIXES):
+        path = place + suffix
+        try:
+            descriptor = os.open(path, _FLAGS)
+        except OSError as error:
+            if error.errno in _ABSENT:
+                continue
+            if not _is_below(root, os.path.realpath(path)):
+                return None
+            raise
+        if _is_below(root, _real_path(descriptor, path)):
+            return _checked(descriptor, place, suffix, len(places) > 1)
+        os.close(descriptor)
+        return None
     return None
 
 
@@ -57,20 +78,27 @@ def _is_servable(path: str) -> bool:
     return not ("/." in path or "//" in path or "\\" in path or "\0" in path or path.endswith("/"))
 
 
-def _checked(descriptor: int, root: str, path: str, gzipped: bool, is_chunk: bool) -> Stored | None:
-    """Return the open file when it is a regular one below root, else close it; a folder in a chunk's place is an error."""
-    kept = None
+def _places(root: str, path: str) -> tuple[str, ...]:
+    """Return where the file may be, with or without `.gz`: one place, or two for a chunk, in the order of nginx.conf."""
+    folder, _, name = path.rpartition("/")
+    if _CHUNK_NAME.fullmatch(name) is None:
+        return (root + path,)
+    return f"{root}{folder}/{name.replace('_', '/')}", root + path
+
+
+def _checked(descriptor: int, place: str, suffix: str, is_chunk: bool) -> Stored | None:
+    """Return the open file when it is a regular one, else close it; a folder is nothing, but an error in a chunk's place."""
     try:
         status = os.fstat(descriptor)
-        if not _is_below(root, _real_path(descriptor, path)) or (stat.S_ISDIR(status.st_mode) and not is_chunk):
-            return None
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
-        kept = Stored(descriptor, status, gzipped)
-        return kept
-    finally:
-        if kept is None:
-            os.close(descriptor)
+    except OSError:
+        os.close(descriptor)
+        raise
+    if stat.S_ISREG(status.st_mode):
+        return Stored(descriptor, status, suffix == ".gz")
+    os.close(descriptor)
+    if stat.S_ISDIR(status.st_mode) and not is_chunk:
+        return None
+    raise OSError(errno.EINVAL, "not a regular file", place + suffix)
 
 
 def _real_path(descriptor: int, path: str) -> str:

@@ -38,7 +38,7 @@ def data_app(root: Path) -> ASGIApp:
             await _send(PREFLIGHT if scope["method"] == "OPTIONS" else _NOT_ALLOWED, scope, receive, send)
             return
         path = _decoded_path(scope)
-        opened = _opened(real_root, path)
+        opened = await _opened(real_root, path)
         if isinstance(opened, Reply):
             await _send(opened, scope, receive, send)
             return
@@ -57,9 +57,9 @@ def _decoded_path(scope: Scope) -> str:
     return path.removeprefix(PREFIX)
 
 
-def _opened(root: str, path: str) -> Stored | Reply:
+async def _opened(root: str, path: str) -> Stored | Reply:
     try:
-        return open_stored(root, path) or _NOTHING
+        return await open_stored(root, path) or _NOTHING
     except Exception as error:
         return _unreadable(path, error)
 

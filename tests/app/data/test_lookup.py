@@ -1,19 +1,35 @@
 """Which file answers, and what is refused before anything is read."""
 
+import asyncio
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app.data import lookup
-from app.data.lookup import open_stored
+from app.data.lookup import Stored, open_stored
+
+
+@pytest.fixture(params=["openat2", "open"], autouse=True)
+def opener(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test runs by both ways: without waiting for the disk, and in a thread."""
+    if request.param == "open":
+        monkeypatch.setattr(lookup, "_open_cached", None)
+    elif lookup._open_cached is None:
+        pytest.skip("this system has no openat2, or forbids it")
+    return str(request.param)
+
+
+def opened(root: str, path: str) -> Stored | None:
+    return asyncio.run(open_stored(root, path))
 
 
 def found(root: Path, path: str) -> tuple[bytes, bool] | None:
-    stored = open_stored(os.path.realpath(root), path)
+    stored = opened(os.path.realpath(root), path)
     if stored is None:
         return None
     with open(stored.descriptor, "rb") as file:
@@ -75,18 +91,21 @@ def test_a_link_that_is_changed_while_the_file_is_opened_gives_nothing(tmp_path:
         (root / "file").write_bytes(b"inside")
         return descriptor
 
+    monkeypatch.setattr(lookup, "_open_cached", None)
     monkeypatch.setattr(os, "open", swapping_open)
-    assert open_stored(str(root), "/file") is None
+    assert opened(str(root), "/file") is None
 
 
 @pytest.mark.parametrize("error", [errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ELOOP])
-def test_what_cannot_be_opened_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+def test_what_cannot_be_opened_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opener: str, error: int) -> None:
     def failing_open(path: str, flags: int) -> int:
         raise OSError(error, os.strerror(error), path)
 
     monkeypatch.setattr(os, "open", failing_open)
+    if opener == "openat2":
+        monkeypatch.setattr(lookup, "_open_cached", lambda path: -error)
     with pytest.raises(OSError, match=os.strerror(error)):
-        open_stored(str(tmp_path), "/s/0-64_0-64_0-64")
+        opened(str(tmp_path), "/s/0-64_0-64_0-64")
 
 
 def test_what_cannot_be_opened_outside_is_not_told_from_what_is_not_there(
@@ -99,7 +118,24 @@ def test_what_cannot_be_opened_outside_is_not_told_from_what_is_not_there(
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
     monkeypatch.setattr(os, "open", refusing_open)
-    assert open_stored(str(tmp_path / "root"), "/out") is None
+    assert opened(str(tmp_path / "root"), "/out") is None
+
+
+def test_a_disk_that_has_to_be_asked_is_asked_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    threads, open_before = [], os.open
+
+    def noting_open(path: str, flags: int) -> int:
+        threads.append(threading.current_thread())
+        return open_before(path, flags)
+
+    monkeypatch.setattr(os, "open", noting_open)
+    monkeypatch.setattr(lookup, "_open_cached", lambda path: -errno.EAGAIN)
+    stored = opened(os.path.realpath(tmp_path), "/file")
+    assert stored is not None
+    os.close(stored.descriptor)
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 @pytest.mark.parametrize("path", ["/s/0-64_0-64_0-64", "/pipe"])
@@ -109,14 +145,15 @@ def test_no_descriptor_is_left_open(tmp_path: Path, path: str) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         with pytest.raises(OSError, match="not a regular file"):
-            open_stored(os.path.realpath(tmp_path), path)
-        assert open_stored(os.path.realpath(tmp_path), "/s") is None
+            opened(os.path.realpath(tmp_path), path)
+        assert opened(os.path.realpath(tmp_path), "/s") is None
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 hostile = st.text(st.sampled_from("ab./\\\0-_0% ~"), max_size=24).map(lambda text: f"/{text}")
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(hostile)
 @example("/../secret")
 @example("/a/../../secret")

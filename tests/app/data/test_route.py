@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from app.data import body, route
+from app.data import body, lookup, route
 
 Served = Any  # of conftest.py, which tests cannot import
 Serve = Callable[[dict[str, bytes]], Served]
@@ -392,6 +392,7 @@ def test_what_cannot_be_opened_is_500(
         return open_before(path, flags, *arguments, **more)
 
     monkeypatch.setattr(os, "open", failing_open)
+    monkeypatch.setattr(lookup, "_open_cached", lambda path: -error)
     assert_500(site.get(name), caplog, name, os.strerror(error))
 
 
