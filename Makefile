@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 
 help:
 	@echo "make demo    convert a real brain, serve it and open it in the viewer (DEMO=--exit stops after the check)"
-	@echo "make test    lint, then every test"
+	@echo "make test    lint, then every test (TESTS=tests/formats: only those; TESTS='-n 2': two at a time)"
 	@echo "make lint    ruff and mypy"
 	@echo "make clean   remove what the other commands made: the virtual environment, caches, the demo's data"
 

@@ -11,13 +11,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from tests.e2e.volumes import assert_every_scale
 
 CONFIGURATION = Path(__file__).parents[2] / "nginx.conf"
 
@@ -496,3 +499,20 @@ def test_nothing_outside_is_sent_with_and_without_nginx(in_front: Site, app: Sit
         answer = site.request(target)
         assert answer.status in (400, 404)
         assert SECRET not in answer.body
+
+
+def test_the_viewer_reads_both_layouts_through_nginx(
+    viewer: Any, glassine: Callable[..., str], in_front: Site, folder: Path, tmp_path: Path
+) -> None:
+    voxels = np.random.default_rng(3).integers(0, 2**16, (101, 67, 45), np.uint16)
+    np.save(tmp_path / "stack.npy", voxels.T)
+    root = folder / "srv/data"
+    datasets = [root / "seen" / layout for layout in ("nested", "flat")]
+    options = ("--axes", "zyx", "--resolution", "4,4,9", "--chunk-size", "32,32,16", "--voxel-offset", "-37,5,-101")
+    for dataset in datasets:
+        glassine("convert", tmp_path / "stack.npy", dataset, *options, "--layout", dataset.name)
+    viewer.open(glassine("link", *datasets, "--root", root, "--url", f"http://127.0.0.1:{in_front.port}").strip())
+    viewer.wait(layers=2)
+    for dataset in datasets:
+        assert_every_scale(viewer, dataset.name, voxels, (-37, 5, -101), labels=False)
+    viewer.assert_clean()
