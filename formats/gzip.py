@@ -43,7 +43,7 @@ def _pack(data: memoryview) -> bytes:
 
 
 def _pack_noise(data: memoryview) -> bytes:
-    packed: bytes = igzip_lib.compress(data, _LEVEL, igzip_lib.COMP_GZIP, igzip_lib.MEM_LEVEL_DEFAULT, _SHORTEST_WINDOW)
+    packed: bytes = igzip_lib.compress(data, _LEVEL, igzip_lib.COMP_GZIP, igzip_lib.MEM_LEVEL_EXTRA_LARGE, _SHORTEST_WINDOW)
     return packed
 
 
