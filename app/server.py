@@ -18,12 +18,12 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.data import data_app
+from app.data import DataApp, data_app
 from app.pages import pages_app
-from app.protocol import WholeResponseProtocol
+from app.protocol import AtOnceProtocol, Reply
 from converters.errors import OptionError, WorkerError
 from converters.options import ServeOptions
 
@@ -44,8 +44,12 @@ _log = logging.getLogger(__name__)
 class Site:
     """The ASGI application: data answers `/data/...`, pages all the rest."""
 
-    data: ASGIApp
+    data: DataApp
     pages: FastAPI
+
+    def at_once(self, scope: Scope) -> Reply | None:
+        """Return the response when nothing has to be waited for (AnswersAtOnce)."""
+        return self.data.at_once(scope) if scope["path"].startswith("/data/") else None
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
@@ -115,7 +119,7 @@ class _Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 interface="asgi3",
-                http=WholeResponseProtocol,
+                http=AtOnceProtocol,
                 ws="none",
                 log_config=None,
                 log_level=logging.WARNING,

@@ -1,12 +1,23 @@
-"""Reading a file for a response without holding up the event loop, whole when it is small and else piece by piece."""
+"""Reading a body without holding up the event loop: at once from the page cache, else in a thread, in pieces if it is large."""
 
 import asyncio
 import errno
 import os
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import NamedTuple
 
-from app.data.ranges import Part, Span
+from app.data.ranges import Part, Span, total_bytes
 from formats.errors import DecodeError
+
+Bytes = bytes | bytearray
+
+
+class Body(NamedTuple):
+    """A body, or its first piece and what is read while that is being sent."""
+
+    first: Bytes
+    rest: AsyncGenerator[Bytes, None] | None = None
+
 
 WHOLE_BYTES = 1 << 20
 """Up to this size a body is read and sent at once; it is the size of a piece, too."""
@@ -17,31 +28,37 @@ _NO_WAIT = getattr(os, "RWF_NOWAIT", None)
 _WOULD_WAIT = (errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
-def total_bytes(parts: Iterable[Part]) -> int:
-    """Return how long a body is."""
-    return sum(len(part) if isinstance(part, bytes) else part[1] - part[0] for part in parts)
+def read_cached(descriptor: int, parts: Sequence[Part]) -> Bytes:
+    """Return a body. Raises BlockingIOError when it is large or the page cache does not have all of it, OSError on failure."""
+    if total_bytes(parts) > WHOLE_BYTES:
+        raise BlockingIOError(errno.EAGAIN, "a large body is read piece by piece")
+    read = [part if isinstance(part, bytes) else _span_cached(descriptor, part) for part in parts]
+    return read[0] if len(read) == 1 else b"".join(read)
 
 
-async def read_span(descriptor: int, span: Span) -> bytearray:
-    """Return the bytes of a span: from the page cache at once, from the disk in a thread.
+async def read_body(descriptor: int, parts: Sequence[Part]) -> Body:
+    """Return a body, waiting in a thread if need be. Raises OSError when it cannot be read or the file has become shorter."""
+    if total_bytes(parts) <= WHOLE_BYTES:
+        return Body(b"".join([part if isinstance(part, bytes) else await read_span(descriptor, part) for part in parts]))
+    pieces = read_pieces(descriptor, parts)
+    return Body(await anext(pieces), pieces)
+
+
+async def decode_body(descriptor: int, size: int) -> Body:
+    """Return what a gzip file of size bytes holds: whole, so that no corrupt one is begun to be sent, unless it is large.
+
+    Raises DecodeError when it is corrupt, cut off or has bytes behind its end, OSError when it cannot be read.
+    """
+    pieces = decoded_pieces(descriptor, size)
+    first, is_whole = await asyncio.to_thread(_take, pieces)
+    return Body(first) if is_whole else Body(first, _decode_rest(pieces))
+
+
+async def read_pieces(descriptor: int, parts: Sequence[Part]) -> AsyncGenerator[Bytes, None]:
+    """Yield the parts of a body, spans of the file in pieces.
 
     Raises OSError when they cannot be read or the file has become shorter.
     """
-    start, end = span
-    buffer = bytearray(end - start)
-    try:
-        read = 0 if _NO_WAIT is None else os.preadv(descriptor, [buffer], start, _NO_WAIT)
-    except OSError as error:
-        if error.errno not in _WOULD_WAIT:
-            raise
-        read = 0
-    if read < len(buffer):
-        await asyncio.to_thread(_fill, descriptor, memoryview(buffer)[read:], start + read)
-    return buffer
-
-
-async def read_pieces(descriptor: int, parts: Iterable[Part]) -> AsyncGenerator[bytes | bytearray, None]:
-    """Yield the parts of a body, spans of the file in pieces. Raises OSError as read_span does."""
     for part in parts:
         if isinstance(part, bytes):
             yield part
@@ -50,15 +67,13 @@ async def read_pieces(descriptor: int, parts: Iterable[Part]) -> AsyncGenerator[
                 yield await read_span(descriptor, (start, min(start + WHOLE_BYTES, part[1])))
 
 
-async def decode_whole(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
-    """Return what pieces give, and whether that is all; when not, it is the first 8 MiB or a little more."""
-    return await asyncio.to_thread(_take, pieces)
-
-
-async def decode_rest(pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Yield what pieces still give, each made in a thread."""
-    while piece := await asyncio.to_thread(next, pieces, b""):
-        yield piece
+async def read_span(descriptor: int, span: Span) -> bytearray:
+    """Return the bytes of a span. Raises OSError when they cannot be read or the file has become shorter."""
+    buffer = bytearray(span[1] - span[0])
+    read = _read_without_waiting(descriptor, buffer, span[0])
+    if read < len(buffer):
+        await asyncio.to_thread(_fill, descriptor, memoryview(buffer)[read:], span[0] + read)
+    return buffer
 
 
 def decoded_pieces(descriptor: int, size: int) -> Iterator[bytes]:
@@ -87,13 +102,38 @@ def decoded_pieces(descriptor: int, size: int) -> Iterator[bytes]:
         raise DecodeError(f"gzip data is cut off after {size} bytes")
 
 
+async def _decode_rest(pieces: Iterator[bytes]) -> AsyncGenerator[Bytes, None]:
+    while piece := await asyncio.to_thread(next, pieces, b""):
+        yield piece
+
+
 def _take(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
+    """Return what pieces give, and whether that is all; when not, it is the first 8 MiB or a little more."""
     taken = bytearray()
     for piece in pieces:
         taken += piece
         if len(taken) > _WHOLE_DECODED_BYTES:
             return bytes(taken), False
     return bytes(taken), True
+
+
+def _span_cached(descriptor: int, span: Span) -> bytearray:
+    buffer = bytearray(span[1] - span[0])
+    if _read_without_waiting(descriptor, buffer, span[0]) < len(buffer):
+        raise BlockingIOError(errno.EAGAIN, "the page cache does not have all of it")
+    return buffer
+
+
+def _read_without_waiting(descriptor: int, buffer: bytearray, offset: int) -> int:
+    """Read what the page cache has and return its bytes, 0 when reading would wait."""
+    if _NO_WAIT is None:
+        return 0
+    try:
+        return os.preadv(descriptor, [buffer], offset, _NO_WAIT)
+    except OSError as error:
+        if error.errno in _WOULD_WAIT:
+            return 0
+        raise
 
 
 def _fill(descriptor: int, view: memoryview, offset: int) -> None:

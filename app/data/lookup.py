@@ -32,26 +32,34 @@ class Stored(NamedTuple):
     gzipped: bool
 
 
-async def open_stored(root: str, path: str) -> Stored | None:
+def open_cached(root: str, path: str) -> Stored | None:
     """Open the file that answers path, None when there is nothing that may be served.
 
     root: the served folder's real path, without a slash at its end. path: decoded, "/NAME/...".
-    Raises OSError when something is there that cannot be read: it must not look like a chunk that was never written.
+    Raises BlockingIOError when that cannot be told without waiting for a disk, OSError when something is there that cannot be
+    read: it must not look like a chunk that was never written.
     """
     if not _is_servable(path):
         return None
+    if _open_cached is None:
+        raise BlockingIOError(errno.EAGAIN, "this system always waits")
     places = _places(root, path)
-    if _open_cached is not None:
-        for place, suffix in product(places, _SUFFIXES):
-            descriptor = _open_cached(place + suffix)
-            if descriptor >= 0:
-                return _checked(descriptor, place, suffix, len(places) > 1)
-            if -descriptor not in _ABSENT:
-                break
-        else:
-            return None
-    # A link, an error, or a disk that has to be asked: a thread finds out.
-    return await asyncio.to_thread(_open_slowly, root, places)
+    for place, suffix in product(places, _SUFFIXES):
+        descriptor = _open_cached(place + suffix)
+        if descriptor >= 0:
+            return _checked(descriptor, place, suffix, len(places) > 1)
+        if -descriptor not in _ABSENT:
+            # A disk that has to be asked, a link that has to be followed, or an error: open_stored tells which.
+            raise BlockingIOError(errno.EAGAIN, "not to be told at once")
+    return None
+
+
+async def open_stored(root: str, path: str) -> Stored | None:
+    """Do the same, and wait in a thread if need be. Raises OSError when something is there that cannot be read."""
+    try:
+        return open_cached(root, path)
+    except BlockingIOError:
+        return await asyncio.to_thread(_open_slowly, root, _places(root, path))
 
 
 def _open_slowly(root: str, places: tuple[str, ...]) -> Stored | None:

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Sequence
 
 Span = tuple[int, int]
 """The first byte and the one behind the last."""
@@ -11,6 +12,11 @@ Part = bytes | Span
 _RANGE = re.compile(r"(\d*)-(\d*)", re.ASCII)
 _LONGEST_HEADER = 4096
 _MOST_RANGES = 64
+
+
+def total_bytes(parts: Sequence[Part]) -> int:
+    """Return how long a body is."""
+    return sum([len(part) if isinstance(part, bytes) else part[1] - part[0] for part in parts])
 
 
 def parse_ranges(header: bytes, size: int) -> list[Span] | None:

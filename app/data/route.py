@@ -1,4 +1,4 @@
-"""The ASGI function that answers `/data/NAME/...`; NAME is a dataset's path below the served folder, slashes included.
+"""The ASGI application that answers `/data/NAME/...`; NAME is a dataset's path below the served folder, slashes included.
 
 404 says that there is nothing there, and only that: the viewer draws it as empty space. What cannot be read is a 500 and a line
 in the log. Every status carries the CORS headers, or the viewer takes it for a 404.
@@ -9,14 +9,16 @@ import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from app.data.lookup import Stored, open_stored
-from app.data.reply import PREFLIGHT, Bytes, Reply, message, reply_with
-from app.protocol import WHOLE_RESPONSE
+from app.data.body import Body, Bytes, decode_body, read_body, read_cached
+from app.data.lookup import Stored, open_cached, open_stored
+from app.data.reply import PREFLIGHT, Outline, message, outline
+from app.protocol import Reply
 from formats.errors import DecodeError
 
 PREFIX = "/data"
@@ -29,25 +31,48 @@ _UNREADABLE = message(500, b"This is stored but cannot be read; the server's log
 _log = logging.getLogger(__name__)
 
 
-def data_app(root: Path) -> ASGIApp:
-    """Return the ASGI application of /data/... for the files below root, which may itself be a link."""
-    real_root = os.path.realpath(root).rstrip(os.sep)
+def data_app(root: Path) -> "DataApp":
+    """Return the application of /data/... for the files below root, which may itself be a link."""
+    return DataApp(os.path.realpath(root).rstrip(os.sep))
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+
+@dataclass(frozen=True)
+class DataApp:
+    """The files below root, a real path without a slash at its end."""
+
+    root: str
+
+    def at_once(self, scope: Scope) -> Reply | None:
+        """Return the response to a request when nothing has to be waited for, None when it takes a call to find it."""
         if scope["method"] not in ("GET", "HEAD"):
-            await _send(PREFLIGHT if scope["method"] == "OPTIONS" else _NOT_ALLOWED, scope, receive, send)
+            return None
+        path = _decoded_path(scope)
+        try:
+            stored = open_cached(self.root, path)
+            if stored is None:
+                return _reply_at_once(_NOTHING, -1)
+            try:
+                planned = outline(stored, path, scope["method"], dict(scope["headers"]))
+                return None if planned.is_decoded else _reply_at_once(planned, stored.descriptor)
+            finally:
+                os.close(stored.descriptor)
+        except Exception:  # a disk that has to be asked, or an error, which the call meets again and tells
+            return None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["method"] not in ("GET", "HEAD"):
+            await _send(PREFLIGHT if scope["method"] == "OPTIONS" else _NOT_ALLOWED, None, receive, send)
             return
         path = _decoded_path(scope)
-        opened = await _opened(real_root, path)
-        if isinstance(opened, Reply):
-            await _send(opened, scope, receive, send)
+        opened = await _opened(self.root, path)
+        if isinstance(opened, Outline):
+            await _send(opened, None, receive, send)
             return
         try:
             await _answer_with(opened, path, scope, receive, send)
         finally:
             os.close(opened.descriptor)
-
-    return answer
 
 
 def _decoded_path(scope: Scope) -> str:
@@ -57,7 +82,11 @@ def _decoded_path(scope: Scope) -> str:
     return path.removeprefix(PREFIX)
 
 
-async def _opened(root: str, path: str) -> Stored | Reply:
+def _reply_at_once(planned: Outline, descriptor: int) -> Reply:
+    return Reply(planned.status, planned.headers, read_cached(descriptor, planned.parts))
+
+
+async def _opened(root: str, path: str) -> Stored | Outline:
     try:
         return await open_stored(root, path) or _NOTHING
     except Exception as error:
@@ -66,33 +95,43 @@ async def _opened(root: str, path: str) -> Stored | Reply:
 
 async def _answer_with(stored: Stored, path: str, scope: Scope, receive: Receive, send: Send) -> None:
     try:
-        reply = await reply_with(stored, path, scope["method"], dict(scope["headers"]))
+        planned = outline(stored, path, scope["method"], dict(scope["headers"]))
+        body = await _body(stored, planned, scope["method"])
     except Exception as error:
-        reply = _unreadable(path, error)
+        await _send(_unreadable(path, error), None, receive, send)
+        return
     try:
-        await _send(reply, scope, receive, send)
+        await _send(planned, body, receive, send)
     except (OSError, DecodeError) as error:
         # Fewer bytes than the headers promise, or chunks without an end: the client sees that the body is broken off.
         _log.error("%r cannot be read to its end, the response is broken off: %s", path, error)
 
 
-def _unreadable(path: str, error: Exception) -> Reply:
+async def _body(stored: Stored, planned: Outline, method: str) -> Body:
+    """Return the planned body; what is decoded whole gets its length into the headers."""
+    if not planned.is_decoded:
+        return await read_body(stored.descriptor, planned.parts)
+    body = await decode_body(stored.descriptor, stored.status.st_size)
+    if body.rest is None:
+        planned.headers.append((b"content-length", b"%d" % len(body.first)))
+    return Body(b"") if method == "HEAD" else body
+
+
+def _unreadable(path: str, error: Exception) -> Outline:
     """Return a 500, whatever went wrong: the one that uvicorn sends for an exception has no CORS headers."""
     foreseen = isinstance(error, (OSError, DecodeError))
     _log.error("%r cannot be read: %s", path, error, exc_info=None if foreseen else error)
     return _UNREADABLE
 
 
-async def _send(reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
-    extension = scope.get("extensions", {}).get(WHOLE_RESPONSE)
-    if reply.rest is None and extension is not None:
-        extension["write"](reply.status, reply.headers, reply.body)
-        return
-    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
-    if reply.rest is None:
-        await send({"type": "http.response.body", "body": reply.body})
+async def _send(planned: Outline, body: Body | None, receive: Receive, send: Send) -> None:
+    """Send a response; body is None when it is all in the outline."""
+    body = body or Body(read_cached(-1, planned.parts))
+    await send({"type": "http.response.start", "status": planned.status, "headers": planned.headers})
+    if body.rest is None:
+        await send({"type": "http.response.body", "body": body.first})
     else:
-        await _stream(reply.body, reply.rest, receive, send)
+        await _stream(body.first, body.rest, receive, send)
 
 
 async def _stream(first: Bytes, rest: AsyncGenerator[Bytes, None], receive: Receive, send: Send) -> None:

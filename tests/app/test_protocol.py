@@ -1,4 +1,4 @@
-"""The extension for whole responses sends what uvicorn's own way sends, byte for byte, and keeps connections in step."""
+"""What is answered at once is what a call sends, byte for byte, and connections stay in step."""
 
 import http.client
 import os
@@ -14,14 +14,16 @@ import pytest
 import uvicorn
 
 from app.data import data_app
-from app.protocol import WholeResponseProtocol
+from app.protocol import AtOnceProtocol
 
 BODY = bytes(range(256)) * 400
 
 
 @contextmanager
-def serving(root: Path, protocol: type[WholeResponseProtocol] | str) -> Iterator[int]:
-    server = uvicorn.Server(uvicorn.Config(data_app(root), port=0, http=protocol, log_level="warning", lifespan="off"))  # type: ignore[arg-type]
+def serving(root: Path, protocol: type[AtOnceProtocol] | str) -> Iterator[int]:
+    server = uvicorn.Server(
+        uvicorn.Config(data_app(root), port=0, http=protocol, log_level="warning", lifespan="off", proxy_headers=False)
+    )  # type: ignore[arg-type]
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -43,8 +45,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ports(root: Path) -> Iterator[tuple[int, int]]:
-    """The same folder behind the extension and behind uvicorn's own protocol."""
-    with serving(root, WholeResponseProtocol) as ours, serving(root, "httptools") as plain:
+    """The same folder behind this protocol and behind uvicorn's own."""
+    with serving(root, AtOnceProtocol) as ours, serving(root, "httptools") as plain:
         yield ours, plain
 
 
@@ -75,7 +77,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize("request_bytes", REQUESTS)
-def test_the_extension_sends_what_uvicorn_sends(ports: tuple[int, int], request_bytes: bytes) -> None:
+def test_an_answer_at_once_is_what_a_call_sends(ports: tuple[int, int], request_bytes: bytes) -> None:
     ours, plain = (conversation(port, request_bytes) for port in ports)
     assert ours == plain
     assert ours.startswith(b"HTTP/1.1 ")
@@ -88,6 +90,20 @@ def test_requests_sent_at_once_are_answered_in_order(ports: tuple[int, int]) -> 
     ours, plain = (conversation(port, sent + last) for port in ports)
     assert ours == plain
     assert len(re.findall(rb"HTTP/1.1 (?:200|404) ", ours)) == len(names) + 1
+
+
+@pytest.mark.parametrize("rest", [b"GET /data/file HTTP/1.1\r\nHost: x\r\n\r\n" * 3, b"nonsense", b"\0" * 70_000])
+def test_what_comes_after_the_last_request_is_not_answered(ports: tuple[int, int], rest: bytes) -> None:
+    last = b"HEAD /data/file HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert conversation(ports[0], last + rest).count(b"HTTP/1.1 200 ") == 1
+
+
+def test_very_many_requests_at_once_behind_a_slow_one(ports: tuple[int, int]) -> None:
+    head = b"HEAD /data/file HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = b"GET /data/nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    received = conversation(ports[0], b"GET /data/large HTTP/1.1\r\nHost: x\r\n\r\n" + head * 3000 + last)
+    assert received.count(b"HTTP/1.1 200 ") == 3001
+    assert received.endswith(b"There is nothing here.\n")
 
 
 def test_a_connection_is_kept(ports: tuple[int, int]) -> None:

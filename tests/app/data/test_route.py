@@ -293,7 +293,7 @@ def test_no_path_leads_out_of_the_folder_or_into_a_hidden_one(
     def refuse(*arguments: Any) -> Any:
         raise AssertionError("a file was about to be read")
 
-    monkeypatch.setattr(route, "reply_with", refuse)
+    monkeypatch.setattr(route, "outline", refuse)
     answer = site.get(name, Accept_Encoding=accept)
     assert answer.status in (400, 404)
     assert SECRET not in answer.body
@@ -411,10 +411,10 @@ def test_what_cannot_be_read_is_500(
 def test_a_mistake_in_the_server_is_500_that_the_viewer_can_read(
     site: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(*arguments: Any) -> Any:
+    def broken(*arguments: Any) -> Any:
         raise KeyError("a mistake")
 
-    monkeypatch.setattr(route, "reply_with", broken)
+    monkeypatch.setattr(route, "outline", broken)
     assert_500(site.get("mesh/12:0"), caplog, "mesh/12:0", "a mistake")
     assert caplog.records[0].exc_info is not None
 
