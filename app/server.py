@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -193,6 +194,8 @@ def _start(process: SpawnProcess) -> None:
     if not hasattr(signal, "pthread_sigmask"):
         process.start()
         return
+    # multiprocessing starts its resource tracker with the first worker, and unblocks both signals when it has.
+    resource_tracker.ensure_running()
     # SIGTERM too, so that nothing comes between a process that is started and this process' knowing of it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
