@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from app.commands.convert import convert_and_tell
@@ -27,7 +28,8 @@ def view(source: Path, /, *, options: ConvertOptions, port: Port = 0, browser: B
     folder = read_settings().cache / _cache_key(source, options)
     name = source.name.split(".")[0] or "volume"
     convert_and_tell(source, folder / name, options)
-    with served(folder, port) as base_url:
+    # Once it is served there is nothing that Ctrl-C could interrupt: it is how one ends looking, however early.
+    with suppress(KeyboardInterrupt), served(folder, port) as base_url:
         look(viewer_link(layers_below(folder, [name]), base_url), browser=browser)
     return 0
 
