@@ -143,7 +143,9 @@ def summary_text(summary: Summary, seconds: float) -> str:
         return f"{what}; it was there already, made from the same source with the same options"
     counts = summary.record.counts
     stored = f"{counts['chunks']} chunks, {amount(counts['stored_bytes'], 'bytes')}"
-    return f"{what}, {len(planned.scales)} scales, {stored}, in {duration(seconds)}"
+    error = summary.record.largest_error
+    rounded = f", {planned.source.dtype} rounded by {error:.2g} at most" if error else ""
+    return f"{what}, {len(planned.scales)} scales, {stored}{rounded}, in {duration(seconds)}"
 
 
 def _scale_text(size: tuple[int, int, int], resolution: tuple[float, float, float], chunk_size: tuple[int, int, int]) -> str:

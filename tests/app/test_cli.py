@@ -123,6 +123,13 @@ def test_plan_for_a_program(scan: Path, capsys: pytest.CaptureFixture[str]):
     )
 
 
+def test_convert_says_by_how_much_it_rounded(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    np.save(tmp_path / "a.npy", np.full((4, 4, 4), 0.1))
+    assert run(["convert", str(tmp_path / "a.npy"), str(tmp_path / "out"), "--resolution", "8,8,8"]) == 0
+    # 0.1 is 1.5e-9 away from the nearest float32.
+    assert ", float64 rounded by 1.5e-09 at most, in " in capsys.readouterr().out
+
+
 def test_convert_says_in_one_line_what_it_did(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert run(["convert", str(scan), str(tmp_path / "out")]) == 0
     out, err = capsys.readouterr()
