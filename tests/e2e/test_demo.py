@@ -10,6 +10,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from tests.e2e.volumes import assert_every_scale
 
@@ -93,7 +94,13 @@ def test_the_first_page_lists_the_datasets_and_opens_them(viewer, demo: RunningD
     assert "197 × 233 × 189" in cards[0]
     assert "1 × 1 × 1 mm" in cards[0]
     assert "mni152_tissues" in cards[1]
-    page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    # Not wait_for_function: it polls by eval, which the page's content security policy forbids.
+    for _ in range(100):
+        if page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)"):
+            break
+        page.wait_for_timeout(100)
+    else:
+        pytest.fail("not all pictures of the page were loaded within 10 s")
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="Open mni152_t1 in the viewer").click()
     viewer.go_on_with(opened.value)
@@ -118,7 +125,7 @@ def test_datasets_are_opened_together_from_the_first_page(viewer, demo: RunningD
 def test_the_link_is_copied(viewer, demo: RunningDemo):
     viewer.open(demo.url)
     viewer.page.get_by_role("button", name="Copy the link of mni152_t1").click()
-    viewer.page.wait_for_function("document.getElementById('said').textContent === 'The link of mni152_t1 is copied.'")
+    expect(viewer.page.locator("#said")).to_have_text("The link of mni152_t1 is copied.")
     viewer.assert_clean()
 
 
