@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from converters.errors import DatasetError
 from converters.storage.storage import Storage
-from formats.chunks import ChunkFormat, decode_chunk
+from formats.chunks import decode_chunk
 from formats.errors import FormatError
 from formats.grid import Box, chunk_name
 from formats.info import Scale, VolumeInfo
@@ -39,10 +39,8 @@ class VolumeReader:
 
     def _chunk(self, scale: Scale, box: Box) -> NDArray[Any] | None:
         name = f"{scale.key}/{chunk_name(box)}"
-        block_size = scale.compressed_segmentation_block_size or (8, 8, 8)
-        chunk_format = ChunkFormat(scale.encoding, self.info.data_type, self.info.num_channels, block_size)
         try:
             data = self.storage.get(name)
-            return None if data is None else decode_chunk(data, box.shape, chunk_format)
+            return None if data is None else decode_chunk(data, box.shape, self.info.chunk_format(scale))
         except (FormatError, OSError) as error:
             raise DatasetError(f"{self.storage.root / name}: {error}") from error
