@@ -60,18 +60,29 @@ class ConvertOptions(Options):
     )
     channel: int | None = Field(None, ge=0, description="Take only this channel, counted from 0.")
     time: int | None = Field(None, ge=0, description="Take this point of the time axis, counted from 0.")
+    array: str | None = Field(
+        None,
+        min_length=1,
+        description="Which array of the source: a dataset of an HDF5 file, an array or level of a Zarr, N5 or .npz.",
+    )
     resolution: Nanometres | None = Field(
         None, description="Voxel size along x,y,z in nm, when the source has none or it is wrong."
     )
     voxel_offset: Voxels = Field((0, 0, 0), description="Coordinate of the first voxel, in voxels along x,y,z.")
-    layout: Literal["auto", "nested", "flat"] = Field(
-        "auto", description="nested: KEY/X/Y/Z.gz; flat: the viewer's own names, for any static file host; auto is nested."
+    layout: Literal["auto", "nested", "flat", "sharded"] = Field(
+        "auto",
+        description="nested: KEY/X/Y/Z.gz; flat: the viewer's own names, for any static file host; sharded: many chunks a file; "
+        "auto is nested, and sharded above 10,000 chunks.",
     )
-    memory: str = Field(
-        "1GB", pattern=r"^\d+(\.\d+)?\s*([kKMGT]i?B?|B)?$", description="Memory the whole run may take, e.g. 4GB."
+    memory: str | None = Field(
+        None,
+        pattern=r"^\d+(\.\d+)?\s*([kKMGT]i?B?|B)?$",
+        description="Memory the whole run may take, e.g. 4GB; what the machine or its container leaves when left out.",
     )
     executor: str = Field(
-        "processes", pattern=r"^(serial|processes(:[1-9]\d*)?)$", description="serial, processes (one a core) or processes:N."
+        "processes",
+        pattern=r"^(serial|processes(:[1-9]\d*)?|(tcp|tls)://\S+:\d+)$",
+        description="serial, processes (one a core), processes:N, or tcp://HOST:PORT of a Dask scheduler.",
     )
     overwrite: bool = Field(False, description="Replace a dataset that came from something else.")
 

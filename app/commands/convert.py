@@ -24,13 +24,13 @@ AsJson = Annotated[
 
 
 @with_flags
-def plan(source: Path, /, *, options: ConvertOptions, as_json: AsJson = False) -> int:
+def plan(source: str, /, *, options: ConvertOptions, as_json: AsJson = False) -> int:
     """Show what convert would do with SOURCE, and write nothing.
 
     Parameters
     ----------
     source
-        The file to read.
+        The file, folder, pattern of file names or URL to read.
     """
     planned = make_plan(source, options)
     cost = estimate(planned)
@@ -40,13 +40,13 @@ def plan(source: Path, /, *, options: ConvertOptions, as_json: AsJson = False) -
 
 
 @with_flags
-def convert(source: Path, dataset: Path, /, *, options: ConvertOptions, as_json: AsJson = False) -> int:
+def convert(source: str, dataset: Path, /, *, options: ConvertOptions, as_json: AsJson = False) -> int:
     """Convert SOURCE to DATASET, a folder that the viewer can open once it is served.
 
     Parameters
     ----------
     source
-        The file to read.
+        The file, folder, pattern of file names or URL to read.
     dataset
         The folder to write; it is made when it is missing.
     """
@@ -55,12 +55,12 @@ def convert(source: Path, dataset: Path, /, *, options: ConvertOptions, as_json:
     return 0
 
 
-def convert_and_tell(source: Path, dataset: Path, options: ConvertOptions) -> None:
+def convert_and_tell(source: str | Path, dataset: Path, options: ConvertOptions) -> None:
     """Convert with progress, notes and the summary line on the terminal."""
     print(summary_text(*_converted(source, dataset, options)), flush=True)
 
 
-def _converted(source: Path, dataset: Path, options: ConvertOptions) -> tuple[Summary, float]:
+def _converted(source: str | Path, dataset: Path, options: ConvertOptions) -> tuple[Summary, float]:
     """Convert with progress and notes on standard error, and return the summary and how many seconds it took."""
     began = time.monotonic()
     with progress_shown() as show:
@@ -78,7 +78,7 @@ def print_notes(planned: Plan) -> None:
 def plan_members(planned: Plan) -> dict[str, Any]:
     """Return a plan for a program. shape, chunk_size: voxels x, y, z. resolution: nm. uncompressed_bytes: of all scales."""
     return {
-        "source": str(planned.source.path),
+        "source": planned.source.name,
         "shape": planned.source.shape,
         "resolution": planned.source.geometry.resolution,
         "type": planned.layer,
@@ -104,7 +104,7 @@ def plan_text(planned: Plan, cost: Estimate) -> str:
     form = planned.chunk_format
     channels = f", {form.num_channels} channels" if form.num_channels > 1 else ""
     rows = [
-        ("source", str(planned.source.path)),
+        ("source", planned.source.name),
         ("shape", "x={}, y={}, z={} voxels".format(*planned.source.shape) + channels),
         ("voxel", lengths(planned.source.geometry.resolution)),
         ("type", f"{planned.layer}, {planned.source.dtype} -> {form.data_type}, {form.encoding}, {planned.layout}"),

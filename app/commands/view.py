@@ -11,11 +11,12 @@ from app.commands.looking import Browser, Port, layers_below, look, served
 from app.links import viewer_link
 from app.settings import read_settings
 from converters.options import ConvertOptions
-from converters.sources.opening import fingerprint
+from converters.sources.opening import absolute, open_source
+from converters.volumes.plan import source_options
 
 
 @with_flags
-def view(source: Path, /, *, options: ConvertOptions, port: Port = 0, browser: Browser = True) -> int:
+def view(source: str, /, *, options: ConvertOptions, port: Port = 0, browser: Browser = True) -> int:
     """Convert SOURCE into a cache, serve it and open it in the viewer, until Ctrl-C; a second time it is there at once.
 
     The cache is the folder GLASSINE_CACHE (~/.cache/glassine when that is not set); it may be deleted at any time.
@@ -23,10 +24,10 @@ def view(source: Path, /, *, options: ConvertOptions, port: Port = 0, browser: B
     Parameters
     ----------
     source
-        The file to read.
+        The file, folder, pattern of file names or URL to read.
     """
     folder = read_settings().cache / _cache_key(source, options)
-    name = source.name.split(".")[0] or "volume"
+    name = Path(source).name.split(".")[0].strip("*?[]{}") or "volume"
     convert_and_tell(source, folder / name, options)
     # Once it is served there is nothing that Ctrl-C could interrupt: it is how one ends looking, however early.
     with suppress(KeyboardInterrupt), served(folder, port) as base_url:
@@ -34,7 +35,8 @@ def view(source: Path, /, *, options: ConvertOptions, port: Port = 0, browser: B
     return 0
 
 
-def _cache_key(source: Path, options: ConvertOptions) -> str:
-    """Return a folder's name that is another one when the file, its place or an option changes. Raises SourceError."""
-    known = [str(source.absolute()), fingerprint(source), options.model_dump(mode="json")]
+def _cache_key(source: str, options: ConvertOptions) -> str:
+    """Return a folder's name that is another one when the source, its place or an option changes. Raises ConverterError."""
+    opened = open_source(source, source_options(options))
+    known = [absolute(source), opened.fingerprint(), options.model_dump(mode="json")]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]

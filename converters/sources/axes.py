@@ -32,12 +32,17 @@ class Arrangement:
     @property
     def voxels(self) -> Triple:
         """Extents along x, y, z; 1 along an axis that the array has not."""
-        return self._extent("x"), self._extent("y"), self._extent("z")
+        return self.spatial(self.shape)
 
     @property
     def num_channels(self) -> int:
         """How many channels are taken."""
         return 1 if self.channel is not None else self._extent("c")
+
+    def spatial(self, extents: tuple[int, ...]) -> Triple:
+        """Return those of one extent an axis of the array that are along x, y, z; 1 along an axis that the array has not."""
+        told = dict(zip(self.axes, extents, strict=True))
+        return told.get("x", 1), told.get("y", 1), told.get("z", 1)
 
     def box(self) -> Box:
         """All voxels that can be taken."""

@@ -54,9 +54,18 @@ class GzippedSource:
     unpacked: MappedSource
 
     @property
-    def path(self) -> Path:
-        """The file as given."""
-        return self.unpacked.path
+    def name(self) -> str:
+        """The path as given."""
+        return self.unpacked.name
+
+    @property
+    def block(self) -> Triple:
+        """All voxels: none can be had before those in front of it are unpacked."""
+        return self.shape
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return the size and time of change of each file."""
+        return self.unpacked.fingerprint()
 
     @property
     def shape(self) -> Triple:
@@ -109,15 +118,15 @@ class GzippedSource:
         part, _ = whole.array.stretch(whole.arrangement.index(whole.arrangement.box()))
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            spool = directory / f"{self.path.name}.spool"
+            spool = directory / f"{self.unpacked.path.name}.spool"
             _write_whole(spool, part, whole.array, report)
             array = replace(part, file=spool, offset=0, modified_ns=spool.stat().st_mtime_ns)
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise DiskFullError(
-                    f"{directory}: no room left to unpack {self.path} ({part.nbytes} bytes are needed): free some and start again"
+                    f"{directory}: no room left to unpack {self.name} ({part.nbytes} bytes are needed): free some and start again"
                 ) from error
-            raise SourceError(f"{self.path}: cannot be unpacked into {directory} ({error.strerror or error})") from error
+            raise SourceError(f"{self.name}: cannot be unpacked into {directory} ({error.strerror or error})") from error
         return replace(whole, array=array, arrangement=whole.arrangement.cut(part.shape))
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from converters.errors import DamagedError, SourceError
 from converters.geometry import Geometry
 from converters.sources.axes import Arrangement
+from converters.sources.fingerprints import files_fingerprint
 from converters.sources.source import Report
 from formats.grid import Box, Triple
 
@@ -91,6 +92,20 @@ class MappedSource:
     scaling: Scaling | None = None
     label: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The path as given."""
+        return str(self.path)
+
+    @property
+    def block(self) -> Triple:
+        """One voxel: each can be had by itself."""
+        return 1, 1, 1
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return the size and time of change of the file, and of the header's where that is another one."""
+        return files_fingerprint((self.path, self.array.file))
 
     @property
     def shape(self) -> Triple:

@@ -1,93 +1,107 @@
-"""Which reader opens a path, and by what its files are known again."""
+"""Which reader opens a path, a pattern of file names or a URL."""
 
+import glob
+import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from converters.errors import SourceError
-from converters.sources.pairs import is_paired, pair
 from converters.sources.source import Source, SourceOptions
 
 Opener = Callable[[Path, SourceOptions], Source]
 
+_READERS: tuple[tuple[tuple[str, ...], str], ...] = (
+    ((".nii", ".nii.gz"), "nifti:open_nifti"),
+    ((".hdr", ".img", ".hdr.gz", ".img.gz"), "nifti:open_pair"),
+    ((".mgh", ".mgz", ".mgh.gz"), "mgh:open_mgh"),
+    ((".head", ".brik", ".brik.gz"), "afni:open_afni"),
+    ((".npy",), "npy:open_npy"),
+    ((".npz",), "npz:open_npz"),
+    ((".tif", ".tiff", ".btf", ".tf8", ".lsm"), "tiff:open_tiff"),
+    ((".png", ".jpg", ".jpeg"), "slices:open_slice"),
+    ((".h5", ".hdf5", ".hdf", ".he5", ".cmap"), "hdf5:open_hdf5"),
+    ((".nrrd", ".nhdr"), "nrrd:open_nrrd"),
+    ((".mrc", ".map", ".rec", ".st", ".ali", ".ccp4"), "mrc:open_mrc"),
+    ((".mrc.gz", ".map.gz", ".rec.gz"), "mrc:open_mrc"),
+    ((".json",), "pieces:open_pieces"),
+)
+"""Endings of file names -> the module of converters.sources and its function that open them."""
 
-def open_source(path: Path, options: SourceOptions) -> Source:
-    """Return the source at path.
+_FOLDERS = (
+    (("info",), "precomputed:open_precomputed"),
+    (("zarr.json", ".zarray", ".zgroup", ".zattrs"), "zarr:open_zarr"),
+    (("attributes.json",), "n5:open_n5"),
+)
+"""Files that tell what kind of dataset a folder is -> its reader."""
+
+
+def open_source(place: str | Path, options: SourceOptions) -> Source:
+    """Return the source at a path, of the files that a pattern such as `slices/*.tif` names, or at a URL.
 
     Raises SourceError where there is nothing that can be read, OptionError where an option is missing or does not fit.
     """
+    text = os.fspath(place)
+    if is_url(text):
+        return _open_url(text, options)
     try:
-        if path.is_dir():
-            raise SourceError(f"{path}: a directory; give the path of a file ({_readable()})")
-        if path.stat().st_size == 0:
-            raise SourceError(f"{path}: the file is empty (0 bytes); copy it again")
-        return _opener(path)(path, options)
+        return _open(Path(text), options)
     except FileNotFoundError as error:
-        raise SourceError(f"{error.filename or path}: no such file") from error
+        raise SourceError(f"{error.filename or text}: no such file") from error
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise SourceError(f"{text}: cannot be read ({error.strerror or error})") from error
 
 
-def fingerprint(path: Path) -> dict[str, dict[str, int]]:
-    """Return the size in bytes and the time of change in ns of each file of a source, by name; JSON-able.
+def is_url(place: str) -> bool:
+    """Tell whether a place is a URL and no path."""
+    return "://" in place
 
-    Raises SourceError where one is not there.
-    """
-    try:
-        stats = {file.name: file.stat() for file in (pair(path) if is_paired(path) else (path,))}
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return {name: {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns} for name, stat in stats.items()}
+
+def _open_url(url: str, options: SourceOptions) -> Source:
+    from converters.sources.precomputed import open_remote
+
+    return open_remote(url, options)
+
+
+def absolute(place: str | Path) -> str:
+    """Return a place so that it means the same from any folder: a URL as it is, a path or pattern from the root."""
+    text = os.fspath(place)
+    return text if is_url(text) else os.path.abspath(text)
+
+
+def _open(path: Path, options: SourceOptions) -> Source:
+    if path.is_dir():
+        return _open_folder(path, options)
+    if not path.exists() and "{" in path.name:
+        return _reader("pieces:open_pattern")(path, options)
+    if not path.exists() and glob.has_magic(str(path)):
+        return _reader("slices:open_pattern")(path, options)
+    if path.stat().st_size == 0:
+        raise SourceError(f"{path}: the file is empty (0 bytes); copy it again")
+    return _opener(path)(path, options)
+
+
+def _open_folder(path: Path, options: SourceOptions) -> Source:
+    for names, reader in _FOLDERS:
+        if any((path / name).is_file() for name in names):
+            return _reader(reader)(path, options)
+    return _reader("slices:open_folder")(path, options)
 
 
 def _opener(path: Path) -> Opener:
     name = path.name.lower()
-    for endings, opener in _OPENERS:
+    for endings, reader in _READERS:
         if name.endswith(endings):
-            return opener
+            return _reader(reader)
     raise SourceError(f"{path}: not a kind of file that is read; these are: {_readable()}")
 
 
 def _readable() -> str:
-    return ", ".join(ending for endings, _ in _OPENERS for ending in endings)
+    return ", ".join(ending for endings, _ in _READERS for ending in endings)
 
 
-# The readers are imported when they are needed: nibabel alone takes longer than `glassine --help` may.
-
-
-def _open_nifti(path: Path, options: SourceOptions) -> Source:
-    from converters.sources.nifti import open_nifti
-
-    return open_nifti(path, options)
-
-
-def _open_pair(path: Path, options: SourceOptions) -> Source:
-    from converters.sources.nifti import open_pair
-
-    return open_pair(path, options)
-
-
-def _open_mgh(path: Path, options: SourceOptions) -> Source:
-    from converters.sources.mgh import open_mgh
-
-    return open_mgh(path, options)
-
-
-def _open_afni(path: Path, options: SourceOptions) -> Source:
-    from converters.sources.afni import open_afni
-
-    return open_afni(path, options)
-
-
-def _open_npy(path: Path, options: SourceOptions) -> Source:
-    from converters.sources.npy import open_npy
-
-    return open_npy(path, options)
-
-
-_OPENERS: tuple[tuple[tuple[str, ...], Opener], ...] = (
-    ((".nii", ".nii.gz"), _open_nifti),
-    ((".hdr", ".img", ".hdr.gz", ".img.gz"), _open_pair),
-    ((".mgh", ".mgz", ".mgh.gz"), _open_mgh),
-    ((".head", ".brik", ".brik.gz"), _open_afni),
-    ((".npy",), _open_npy),
-)
+def _reader(name: str) -> Opener:
+    # Imported when it is needed: nibabel alone takes longer than `glassine --help` may.
+    module, _, function = name.partition(":")
+    return cast(Opener, getattr(import_module(f"converters.sources.{module}"), function))

@@ -21,7 +21,7 @@ class SourceOptions:
 
     axes: one letter an axis in the order of the array's shape (x, y, z, c for channels, t for time); None: from metadata.
     channel, time: which one to take; None: all channels, and no time axis may be there. resolution: nm, overrides the source's.
-    voxel_offset: the dataset's coordinate of the first voxel.
+    voxel_offset: the dataset's coordinate of the first voxel. array: which of a source's arrays or levels, by its name there.
     """
 
     axes: str | None = None
@@ -29,17 +29,20 @@ class SourceOptions:
     time: int | None = None
     resolution: Lengths | None = None
     voxel_offset: Triple = (0, 0, 0)
+    array: str | None = None
 
 
 class Source(Protocol):
     """A volume that can be read in boxes; a frozen dataclass that pickles, its files opened anew in each process.
 
-    path: the file or folder. shape: voxels along x, y, z. dtype: of what read returns (after scl_slope and the like).
-    label: the file itself says that it holds labels. notes: one sentence each, for the user (units guessed, axes assumed).
+    name: the path or URL as given, for messages. shape: voxels along x, y, z. dtype: of what read returns (after scl_slope and
+    the like). label: the file itself says that it holds labels. notes: one sentence each, for the user (units guessed, axes
+    assumed). block: voxels x, y, z, counted from the first voxel, of which any part costs as much to read as the whole (a
+    compressed chunk, a TIFF's page); (1, 1, 1) where each voxel can be had by itself.
     """
 
     @property
-    def path(self) -> Path: ...
+    def name(self) -> str: ...
     @property
     def shape(self) -> Triple: ...
     @property
@@ -52,6 +55,12 @@ class Source(Protocol):
     def label(self) -> bool: ...
     @property
     def notes(self) -> tuple[str, ...]: ...
+    @property
+    def block(self) -> Triple: ...
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells whether the source is still the same one, JSON-able (see fingerprints.py)."""
+        ...
 
     def read(self, box: Box) -> NDArray[Any]:
         """Return the voxels of box, [x, y, z, channel]; box counts from the source's first voxel, not from voxel_offset.

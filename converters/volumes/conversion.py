@@ -13,7 +13,7 @@ from converters.errors import DamagedError
 from converters.executor import open_executor, run, worker_count
 from converters.options import ConvertOptions
 from converters.record import Contrast, Record
-from converters.sources.opening import fingerprint
+from converters.sources.opening import absolute
 from converters.storage.storage import open_storage
 from converters.volumes.contrast import contrast_of, sample_stride
 from converters.volumes.inputs import Input, SourceInput, Spool
@@ -53,7 +53,7 @@ class Summary:
     already: bool = False
 
 
-def convert(source: Path, dataset: Path, options: ConvertOptions, report: Report) -> Summary:
+def convert(source: Path | str, dataset: Path, options: ConvertOptions, report: Report) -> Summary:
     """Write the dataset of a source, its `info` last, and return what was done.
 
     Raises ConverterError. Whatever happens, nothing half written can be seen under the viewer's names.
@@ -62,9 +62,9 @@ def convert(source: Path, dataset: Path, options: ConvertOptions, report: Report
         return _convert(source, dataset, options, executor, report)
 
 
-def _convert(source: Path, dataset: Path, options: ConvertOptions, executor: Executor, report: Report) -> Summary:
+def _convert(source: Path | str, dataset: Path, options: ConvertOptions, executor: Executor, report: Report) -> Summary:
     plan = make_plan(source, options)
-    request = _request(source, options)
+    request = _request(source, plan, options)
     before = done_before(dataset, request)
     if before is not None:
         return Summary(dataset, before, plan, already=True)
@@ -79,15 +79,15 @@ def _convert(source: Path, dataset: Path, options: ConvertOptions, executor: Exe
     return Summary(dataset, record, plan)
 
 
-def _request(source: Path, options: ConvertOptions) -> Request:
-    path = source.absolute()
-    return Request(str(path), fingerprint(path), options.model_dump(mode="json", exclude=_OPTIONS_OF_THE_RUN))
+def _request(source: Path | str, plan: Plan, options: ConvertOptions) -> Request:
+    told = options.model_dump(mode="json", exclude=_OPTIONS_OF_THE_RUN)
+    return Request(absolute(source), plan.source.fingerprint(), told)
 
 
 @contextmanager
-def _executor(source: Path, options: ConvertOptions) -> Iterator[Executor]:
+def _executor(source: Path | str, options: ConvertOptions) -> Iterator[Executor]:
     """Open the executor, its workers starting while this process plans; a small file is sooner done than a worker is started."""
-    small = source.is_file() and source.stat().st_size < _SMALL_SOURCE
+    small = Path(source).is_file() and Path(source).stat().st_size < _SMALL_SOURCE
     with open_executor("serial" if small else options.executor) as executor:
         for _ in range(worker_count(options.executor)):
             executor.submit(prepare_worker)

@@ -38,7 +38,7 @@ class SourceInput:
         try:
             voxels, error = convert_voxels(read, self.data_type, self.layer)
         except ValueRefusedError as refused:
-            raise ValueRefusedError(f"{self.source.path}: {refused}") from refused
+            raise ValueRefusedError(f"{self.source.name}: {refused}") from refused
         # With x fastest, chunks are cut from the memory map itself; other orders are turned once, not for each chunk.
         return voxels if voxels.strides[0] == voxels.itemsize else np.asfortranarray(voxels), error
 

@@ -57,7 +57,7 @@ class Plan:
         return sum(int(np.prod(scale.grid.shape, dtype=np.int64)) for scale in self.scales)
 
 
-def make_plan(source_path: Path, options: ConvertOptions) -> Plan:
+def make_plan(source_path: Path | str, options: ConvertOptions) -> Plan:
     """Open a source and decide everything about its conversion. Raises SourceError, OptionError, ValueRefusedError."""
     source = open_source(source_path, source_options(options))
     layer = layer_type(source, options.type)
@@ -66,17 +66,17 @@ def make_plan(source_path: Path, options: ConvertOptions) -> Plan:
     scales = plan_scales(source.geometry, source.shape, chunk_size, options.scales)
     workers = worker_count(options.executor)
     voxel_bytes = _working_bytes(source, chunk_format)
-    memory = byte_count(options.memory)
+    memory = byte_count(options.memory or "1GB")
     stages = plan_stages(scales, _tile_voxels(memory, workers, voxel_bytes))
     planned = max(_stage_bytes(stage, voxel_bytes, workers) for stage in stages)
     notes = (*source.notes, *_notes(scales, planned, memory))
-    layout: Layout = "nested" if options.layout == "auto" else options.layout
+    layout: Layout = "flat" if options.layout == "flat" else "nested"
     return Plan(source, layer, chunk_format, scales, stages, layout, workers, planned, notes)
 
 
 def source_options(options: ConvertOptions) -> SourceOptions:
     """Return the part of the options that says how to read a source."""
-    return SourceOptions(options.axes, options.channel, options.time, options.resolution, options.voxel_offset)
+    return SourceOptions(options.axes, options.channel, options.time, options.resolution, options.voxel_offset, options.array)
 
 
 def volume_info(plan: Plan) -> VolumeInfo:
@@ -106,7 +106,7 @@ def _chunk_format(source: Source, layer: LayerType, chunk_size: Triple, options:
     try:
         target = data_type(source.dtype, layer)
     except ValueRefusedError as refused:
-        raise ValueRefusedError(f"{source.path}: {refused}") from refused
+        raise ValueRefusedError(f"{source.name}: {refused}") from refused
     chunk_format = ChunkFormat(encoding, target, source.num_channels, jpeg_quality=options.jpeg_quality)
     try:
         check_chunk_format(chunk_format)
