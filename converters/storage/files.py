@@ -2,8 +2,10 @@
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from converters.errors import DiskFullError
 
@@ -27,6 +29,25 @@ def write_file(path: Path | str, data: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise_if_full(error, path)
+        raise
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write that takes its name when the context is left without an error; missing folders are made.
+
+    For what is too large to be in memory at once. Raises as write_file does.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise_if_full(error, path)
         raise
 
 

@@ -35,9 +35,13 @@ class Storage(Protocol):
         ...
 
 
-Layout = Literal["nested", "flat"]
+Layout = Literal["nested", "flat", "sharded"]
 
-_LAYOUTS: dict[Layout, type[NestedStorage] | type[FlatStorage]] = {"nested": NestedStorage, "flat": FlatStorage}
+_LAYOUTS: dict[Layout, type[NestedStorage] | type[FlatStorage]] = {
+    "nested": NestedStorage,
+    "flat": FlatStorage,
+    "sharded": FlatStorage,  # to the viewer shards are files under names of their own, never compressed as a whole
+}
 
 
 def open_storage(root: Path, layout: Layout) -> Storage:
