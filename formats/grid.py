@@ -9,6 +9,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from formats.errors import ChunkNameError
 
@@ -16,6 +20,7 @@ Triple = tuple[int, int, int]
 
 # 19 digits hold every 64-bit coordinate; a name comes from a URL and may be anything.
 _NUMBER = r"(-?\d{1,19})"
+_CODE_BITS = 64
 _NAME = re.compile("_".join([f"{_NUMBER}-{_NUMBER}"] * 3), re.ASCII)
 
 
@@ -94,6 +99,16 @@ class Grid:
         for z, y, x in product(zs, ys, xs):
             yield x, y, z
 
+    def cells_meeting(self, box: Box) -> Iterator[Triple]:
+        """Yield the grid positions, x fastest, of the chunks that hold voxels of box."""
+        ranges = (
+            range(max(0, (a - o) // c), min(n, -(-(b - o) // c)))
+            for a, b, o, c, n in zip(box.start, box.end, self.voxel_offset, self.chunk_size, self.shape, strict=True)
+        )
+        xs, ys, zs = ranges
+        for z, y, x in product(zs, ys, xs):
+            yield x, y, z
+
 
 def chunk_name(box: Box) -> str:
     """Return the viewer's name of a chunk, `x0-x1_y0-y1_z0-z1`, in absolute voxels."""
@@ -128,16 +143,58 @@ def compressed_morton_code(cell: Triple, grid_shape: Triple) -> int:
     """
     if any(not 0 <= c < n for c, n in zip(cell, grid_shape, strict=True)):
         raise ValueError(f"grid position {cell} lies outside the grid of {grid_shape} chunks")
+    return sum((cell[axis] >> bit & 1) << position for position, (axis, bit) in enumerate(_code_bits(grid_shape)))
+
+
+def compressed_morton_codes(cells: NDArray[np.integer[Any]], grid_shape: Triple) -> NDArray[np.uint64]:
+    """Return compressed_morton_code of many grid positions at once, uint64 [n].
+
+    cells: whole numbers [n, 3], x, y, z. Raises ValueError as compressed_morton_code does.
+    """
+    code_bits = _code_bits(grid_shape)
+    outside = ((cells < 0) | (cells >= np.array(grid_shape))).any(axis=1)
+    if outside.any():
+        raise ValueError(f"grid position {tuple(cells[outside][0].tolist())} lies outside the grid of {grid_shape} chunks")
+    axes = np.ascontiguousarray(cells.T, np.uint64)
+    codes = np.zeros(len(cells), np.uint64)
+    for position, (axis, bit) in enumerate(code_bits):
+        codes |= (axes[axis] >> np.uint64(bit) & np.uint64(1)) << np.uint64(position)
+    return codes
+
+
+def morton_cell(code: int, grid_shape: Triple) -> Triple:
+    """Return the position that a compressed Morton code names; where an extent is no power of two it may lie outside the grid.
+
+    Raises ValueError for a code of more bits than the grid's have, and for a grid that needs more than 64.
+    """
+    code_bits = _code_bits(grid_shape)
+    if code >> len(code_bits):
+        raise ValueError(f"chunk id {code} has more than the {len(code_bits)} bits of a grid of {grid_shape} chunks")
+    cell = [0, 0, 0]
+    for position, (axis, bit) in enumerate(code_bits):
+        cell[axis] |= (code >> position & 1) << bit
+    return cell[0], cell[1], cell[2]
+
+
+def morton_bits(grid_shape: Triple) -> int:
+    """Return how many bits the compressed Morton codes of a grid have. Raises ValueError for more than 64."""
+    return len(_code_bits(grid_shape))
+
+
+def morton_cuboid(bits: int, grid_shape: Triple) -> Triple:
+    """Return the extents in chunks, powers of two, of the cuboid in which only the lowest bits of the code differ."""
+    extents = [1, 1, 1]
+    for axis, _ in _code_bits(grid_shape)[:bits]:
+        extents[axis] *= 2
+    return extents[0], extents[1], extents[2]
+
+
+def _code_bits(grid_shape: Triple) -> list[tuple[int, int]]:
+    """Return the axis and the bit of its coordinate that each bit of a compressed Morton code is, from the lowest."""
     bits = [(n - 1).bit_length() for n in grid_shape]
-    if sum(bits) > 64:
-        raise ValueError(f"a grid of {grid_shape} chunks needs {sum(bits)} bits, a chunk id has 64: use larger chunks")
-    code = position = 0
-    for i in range(max(bits)):
-        for axis in range(3):
-            if i < bits[axis]:
-                code |= (cell[axis] >> i & 1) << position
-                position += 1
-    return code
+    if sum(bits) > _CODE_BITS:
+        raise ValueError(f"a grid of {grid_shape} chunks needs {sum(bits)} bits, a chunk id has {_CODE_BITS}: use larger chunks")
+    return [(axis, bit) for bit in range(max(bits)) for axis in range(3) if bit < bits[axis]]
 
 
 def _add(a: int, b: int) -> int:
