@@ -10,8 +10,8 @@ import numpy as np
 from converters.errors import OptionError, SourceError
 from converters.geometry import Geometry
 from converters.sources.axes import arrange, shape_text
-from converters.sources.gzipped import GzippedSource, is_gzip
 from converters.sources.mapped import MappedSource, Scaling, StoredArray
+from converters.sources.packed import PackedSource, is_gzip
 from converters.sources.source import Source, SourceOptions
 
 _MOST_CHANNELS = 4
@@ -89,7 +89,7 @@ def header_source(path: Path, header: ImageHeader, options: SourceOptions) -> So
     array = StoredArray(header.file, header.offset, shape, dtype, header.file.stat().st_mtime_ns)
     source = MappedSource(path, array, arrangement, header.geometry, header.scaling, header.label, header.notes)
     if is_gzip(header.file):
-        return GzippedSource(source)
+        return PackedSource(source)
     array.check_size()
     return source
 

@@ -7,8 +7,8 @@ import numpy as np
 from nibabel.freesurfer.mghformat import MGHHeader
 
 from converters.errors import SourceError
-from converters.sources.gzipped import first_bytes
 from converters.sources.header import ImageHeader, channels_or_time, header_source, image_axes, image_shape
+from converters.sources.packed import first_bytes
 from converters.sources.placing import MM, VoxelSizes, place
 from converters.sources.source import Source, SourceOptions
 

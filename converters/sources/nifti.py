@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from converters.errors import SourceError
 from converters.geometry import Geometry
-from converters.sources.gzipped import first_bytes
 from converters.sources.header import ImageHeader, channels_or_time, header_source, image_axes, image_shape, is_colour
 from converters.sources.mapped import Scaling
+from converters.sources.packed import first_bytes
 from converters.sources.pairs import pair, without_gz
 from converters.sources.placing import MM, VoxelSizes, place
 from converters.sources.source import Source, SourceOptions
