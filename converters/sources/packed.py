@@ -1,4 +1,4 @@
-"""Arrays in a packed stream, gzip (RFC 1952), bzip2 or deflate (RFC 1951): unpacked once into a spool, or as far as a box needs."""
+"""Arrays in a stream packed by gzip (RFC 1952), bzip2 or deflate (RFC 1951): unpacked once into a spool, or as far as needed."""
 
 import bz2
 import errno

@@ -95,7 +95,7 @@ def test_any_box_is_what_the_other_library_reads(source, sample, data):
 
 def test_a_spooled_source_reads_the_same(source, sample, tmp_path):
     spooled = source.spooled(tmp_path / "spool", silent)
-    for member in ("path", "shape", "num_channels", "dtype", "geometry", "label", "notes"):
+    for member in ("name", "shape", "num_channels", "dtype", "geometry", "label", "notes"):
         assert getattr(spooled, member) == getattr(source, member)
     np.testing.assert_array_equal(spooled.read(whole(source)), sample.expected)
 
