@@ -21,6 +21,8 @@ _MINISHARD_CHUNK_BITS = 10, 12
 _MINISHARD_IDS = 1000
 _MINISHARD_BITS = 9
 """512 minishards make a shard index of 8 KiB."""
+_MOST_CHUNK_BITS = _MINISHARD_CHUNK_BITS[1] + _MINISHARD_BITS
+"""2 million chunks a shard; beyond 20 thousand million chunks there are more files instead."""
 
 
 def volume_sharding(grid_shape: Triple, *, gzipped: bool) -> Sharding:
@@ -32,7 +34,7 @@ def volume_sharding(grid_shape: Triple, *, gzipped: bool) -> Sharding:
     total = morton_bits(grid_shape)
     most_files = min(_MOST_FILES, max(1, math.prod(grid_shape) // _CHUNKS_A_FILE))
     inside = min(total, _CHUNK_BITS)
-    while _files(grid_shape, inside) > most_files:
+    while _files(grid_shape, inside) > most_files and inside < _MOST_CHUNK_BITS:
         inside += 1
     least, most = _MINISHARD_CHUNK_BITS
     preshift = min(inside, max(least, min(most, inside - _MINISHARD_BITS)))
