@@ -71,11 +71,12 @@ def _holds_volume(matrix: NDArray[Any], norms: NDArray[Any]) -> bool:
 
 
 def _lengths(sizes: NDArray[Any]) -> Lengths:
-    x, y, z = (_without_float32_noise(float(size)) for size in sizes)
+    x, y, z = (without_float32_noise(float(size)) for size in sizes)
     return x, y, z
 
 
-def _without_float32_noise(size: float) -> float:
+def without_float32_noise(size: float) -> float:
+    """Return the shortest decimal number that a float32 may have stood for, the size itself where it was none."""
     # 0.7 mm in a float32 header comes out as 699999.988 nm.
     short = float(f"{size:.6g}")
     return short if abs(short - size) <= _FLOAT32_PRECISION * size else size
