@@ -1,6 +1,7 @@
 """Who may write where: one run at a time in a dataset's folder, and nothing of anybody else's is replaced unasked.
 
-A run writes into `.glassine/incoming`; what the viewer sees changes only when all of it is there.
+A run writes into `.glassine/incoming`; what the viewer sees changes only when all of it is there. What a run that was stopped
+left there stays, with its journal, and the same request goes on with it.
 """
 
 import json
@@ -8,11 +9,20 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from converters.errors import BusyError, DatasetError, DatasetExistsError
+from converters.errors import (
+    BusyError,
+    DamagedError,
+    DatasetError,
+    DatasetExistsError,
+    OptionError,
+    SourceError,
+    ValueRefusedError,
+)
+from converters.journal import Journal, open_journal
 from converters.record import PRIVATE, Record, encode_record, read_record
 from converters.storage.files import raise_if_full, write_file
 from formats.errors import InfoError
@@ -20,12 +30,19 @@ from formats.info import parse_volume_info
 
 _BEGUN = "begun.json"
 _LOCK = "lock"
+_JOURNAL = "journal"
+_MOVES = "moves.json"
+"""Which folders are put in the place of which; it is there when all bytes of the new dataset are."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be written: the source's absolute path, its fingerprint, and the options that change the result."""
+    """What is to be written, and by which version of glassine.
 
+    source: an absolute path, or a URL. fingerprint: the source's. options: those that change the result.
+    """
+
+    glassine: str
     source: str
     fingerprint: dict[str, Any]
     options: dict[str, Any]
@@ -36,6 +53,7 @@ class Claim:
     """A dataset's folder while this run alone may write it."""
 
     dataset: Path
+    journal: Journal
 
     @property
     def incoming(self) -> Path:
@@ -52,23 +70,45 @@ class Claim:
 
         All bytes are written before anything old goes, so that a full disk leaves the old dataset as it was.
         """
-        private = self.dataset / PRIVATE
-        arriving, outgoing = private / "arriving", private / "outgoing"
-        outgoing.mkdir()
+        arriving = self.dataset / PRIVATE / "arriving"
         write_file(arriving / "thumbnail.png", thumbnail)
         write_file(arriving / "record.json", encode_record(record))
         write_file(arriving / "info", info)
-        old = _scale_folders(self.dataset)
-        (self.dataset / "info").unlink(missing_ok=True)
-        incoming = sorted(os.listdir(self.incoming))
-        for name in sorted({*old, *incoming}):
-            if (self.dataset / name).exists():
-                os.replace(self.dataset / name, outgoing / name)
-        for name in incoming:
-            os.replace(self.incoming / name, self.dataset / name)
-        for name in ("thumbnail.png", "record.json"):
-            os.replace(arriving / name, private / name)
-        os.replace(arriving / "info", self.dataset / "info")
+        moves = {"old": sorted(_scale_folders(self.dataset)), "new": sorted(os.listdir(self.incoming))}
+        write_file(arriving / _MOVES, json.dumps(moves).encode())
+        _move(self.dataset)
+
+
+def _move(dataset: Path) -> None:
+    """Put what has arrived in its place; each move may have been made before."""
+    private = dataset / PRIVATE
+    arriving, outgoing, incoming = private / "arriving", private / "outgoing", private / "incoming"
+    moves = json.loads((arriving / _MOVES).read_bytes())
+    outgoing.mkdir(exist_ok=True)
+    if (arriving / "info").exists():
+        (dataset / "info").unlink(missing_ok=True)
+    for name in sorted({*moves["old"], *moves["new"]}):
+        is_there = name in moves["new"] and not (incoming / name).exists()
+        if (dataset / name).exists() and not is_there:
+            os.replace(dataset / name, outgoing / name)
+    for name in moves["new"]:
+        if (incoming / name).exists():
+            os.replace(incoming / name, dataset / name)
+    for name, place in (("thumbnail.png", private), ("record.json", private), ("info", dataset)):
+        if (arriving / name).exists():
+            os.replace(arriving / name, place / name)
+
+
+def settle(dataset: Path) -> None:
+    """Finish what a run was killed in while it put a new dataset in its place, so that the dataset is whole again.
+
+    Raises BusyError when the run is still at it.
+    """
+    if (dataset / PRIVATE / "arriving" / _MOVES).is_file():
+        with _locked(dataset):
+            if (dataset / PRIVATE / "arriving" / _MOVES).is_file():
+                _move(dataset)
+                _clear(dataset / PRIVATE)
 
 
 def done_before(dataset: Path, request: Request) -> Record | None:
@@ -77,7 +117,11 @@ def done_before(dataset: Path, request: Request) -> Record | None:
         record = read_record(dataset) if (dataset / "info").is_file() else None
     except DatasetError:
         return None
-    if record is None or Request(record.source, record.fingerprint, record.options) != request:
+    if record is None or (record.source, record.fingerprint, record.options) != (
+        request.source,
+        request.fingerprint,
+        request.options,
+    ):
         return None
     return record
 
@@ -86,8 +130,12 @@ def done_before(dataset: Path, request: Request) -> Record | None:
 def claim(dataset: Path, request: Request, *, overwrite: bool) -> Iterator[Claim]:
     """Hold a dataset's folder, made when missing, for this run alone.
 
-    What a killed run left is cleared first, what this run leaves unpublished at the end. Raises DatasetExistsError when
-    something else is there and overwrite is not given, BusyError when another run holds the folder, DiskFullError.
+    What a run of the same request left is kept, with its journal; what another one left is cleared first. At the end nothing
+    is left unpublished, unless the run was stopped by what the same request may get past: a kill, Ctrl-C, a full disk, a damaged
+    part of the source.
+
+    Raises DatasetExistsError when something else is there and overwrite is not given, BusyError when another run holds the
+    folder, DiskFullError.
     """
     check_place(dataset, request, overwrite=overwrite)
     made = [folder for folder in (dataset, *dataset.parents) if not folder.exists()]
@@ -104,16 +152,53 @@ def claim(dataset: Path, request: Request, *, overwrite: bool) -> Iterator[Claim
 
 
 def _claimed(dataset: Path, request: Request) -> Iterator[Claim]:
-    private, held = dataset / PRIVATE, Claim(dataset)
-    _clear(private)
+    private = dataset / PRIVATE
     try:
-        write_file(private / _BEGUN, json.dumps({"source": request.source}).encode())
-        held.incoming.mkdir()
+        if _begun(private) == asdict(request):
+            _remove_unfinished(private)
+        else:
+            _clear(private)
+            write_file(private / _BEGUN, json.dumps(asdict(request)).encode())
+        held = Claim(dataset, open_journal(private / _JOURNAL))
+        held.incoming.mkdir(exist_ok=True)
         yield held
-    finally:
-        _clear(private)
-        if not (dataset / "info").exists():
-            (private / _LOCK).unlink(missing_ok=True)
+    except BaseException as error:
+        if not ((private / _JOURNAL).exists() and _may_go_on(error)):
+            _give_up(dataset)
+        raise
+    else:
+        _give_up(dataset)
+
+
+def _may_go_on(error: BaseException) -> bool:
+    """Tell whether the same request can get past an error; it cannot where the source or an option is what is wrong."""
+    return isinstance(error, DamagedError) or not isinstance(error, ValueRefusedError | OptionError | SourceError)
+
+
+def _give_up(dataset: Path) -> None:
+    """Remove all that a run leaves in a dataset's private folder."""
+    _clear(dataset / PRIVATE)
+    if not (dataset / "info").exists():
+        (dataset / PRIVATE / _LOCK).unlink(missing_ok=True)
+
+
+def _begun(private: Path) -> Any:
+    """Return what the request was that a run left unfinished, None where there is none."""
+    try:
+        return json.loads((private / _BEGUN).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _remove_unfinished(private: Path) -> None:
+    """Remove the files that a killed run was writing, and what it had ready to put in its place."""
+    shutil.rmtree(private / "arriving", ignore_errors=True)
+    shutil.rmtree(private / "outgoing", ignore_errors=True)
+    for folder in ("incoming", "spool"):
+        for place, _, names in os.walk(private / folder):
+            for name in names:
+                if name.startswith(".") and name.endswith(".tmp"):
+                    os.unlink(os.path.join(place, name))
 
 
 def check_place(dataset: Path, request: Request, *, overwrite: bool) -> None:
@@ -142,11 +227,9 @@ def _check_dataset(dataset: Path, *, overwrite: bool) -> None:
 
 
 def _check_begun(dataset: Path, request: Request, *, overwrite: bool) -> None:
-    try:
-        source = json.loads((dataset / PRIVATE / _BEGUN).read_bytes())["source"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if source != request.source and not overwrite:
+    begun = _begun(dataset / PRIVATE)
+    source = begun.get("source") if isinstance(begun, dict) else None
+    if source not in (None, request.source) and not overwrite:
         with _locked(dataset):
             raise DatasetExistsError(
                 f"{dataset}: a conversion of {source} was begun there and not finished; run it again, choose another path, "
@@ -193,7 +276,9 @@ def _scale_folders(dataset: Path) -> set[str]:
 
 
 def _clear(private: Path) -> None:
-    for name in ("incoming", "spool", "arriving", "outgoing"):
+    # The journal first, because what it names is about to go; the moves last, because they tell what has to be settled.
+    (private / _JOURNAL).unlink(missing_ok=True)
+    for name in ("incoming", "spool", "outgoing", "arriving"):
         shutil.rmtree(private / name, ignore_errors=True)
     (private / _BEGUN).unlink(missing_ok=True)
 

@@ -1,26 +1,34 @@
 """A source becomes a dataset."""
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from converters.claim import Claim, Request, check_place, claim, done_before
-from converters.errors import DamagedError
-from converters.executor import open_executor, run, worker_count
+from converters.claim import Claim, Request, check_place, claim, done_before, settle
+from converters.executor import open_executor, worker_count
 from converters.options import ConvertOptions
 from converters.record import Contrast, Record
 from converters.sources.opening import absolute
+from converters.sources.source import Source
 from converters.storage.storage import open_storage
 from converters.volumes.contrast import contrast_of, sample_stride
 from converters.volumes.inputs import Input, SourceInput, Spool
-from converters.volumes.plan import Plan, make_plan, volume_info
+from converters.volumes.outputs import ChunkFiles, Output, ShardParts
+from converters.volumes.plan import Budget, Plan, budget_of, make_plan, volume_info, workers_within
 from converters.volumes.reader import VolumeReader
-from converters.volumes.tasks import TileResult, TileTask, convert_tile, prepare_worker
+from converters.volumes.results import BlockResult
+from converters.volumes.shards import ShardTask, shard_numbers, write_shard
+from converters.volumes.stages import Stage
+from converters.volumes.steps import Progress, Report, Step, Work, do_step
+from converters.volumes.tasks import TileTask, convert_tile, prepare_worker
 from converters.volumes.thumbnail import thumbnail
+from converters.volumes.unpacking import UnpackedSource, unpack
+from formats.chunks import GZIPPED
 from formats.info import encode_volume_info
 
 _OPTIONS_OF_THE_RUN = {"memory", "executor", "overwrite"}
@@ -31,26 +39,19 @@ _SMALL_SOURCE = 1 << 23
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a step has come. step: what is being done; done, total: in unit ("bytes" or "voxels")."""
-
-    step: str
-    done: int
-    total: int
-    unit: str
-
-
-Report = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
 class Summary:
-    """What a conversion gave. already: the dataset was there before, made from the same source with the same options."""
+    """What a conversion gave.
+
+    already: the dataset was there before, made from the same source with the same options. kept: blocks that a run which was
+    stopped had done. again: those that it had begun and not finished.
+    """
 
     dataset: Path
     record: Record
     plan: Plan
     already: bool = False
+    kept: int = 0
+    again: int = 0
 
 
 def convert(source: Path | str, dataset: Path, options: ConvertOptions, report: Report) -> Summary:
@@ -63,25 +64,44 @@ def convert(source: Path | str, dataset: Path, options: ConvertOptions, report: 
 
 
 def _convert(source: Path | str, dataset: Path, options: ConvertOptions, executor: Executor, report: Report) -> Summary:
-    plan = make_plan(source, options)
+    settle(dataset)
+    budget = budget_of(options, worker_count(options.executor))
+    plan = make_plan(source, options, budget)
     request = _request(source, plan, options)
     before = done_before(dataset, request)
     if before is not None:
         return Summary(dataset, before, plan, already=True)
     check_place(dataset, request, overwrite=options.overwrite)
     with claim(dataset, request, overwrite=options.overwrite) as held:
-        results = _write_scales(plan, held, executor, report)
-        contrast = _contrast(results)
-        record = _record(plan, request, results, contrast)
+        begun, again = sum(len(items) for items in held.journal.done.values()), len(held.journal.begun)
+        plan = _as_begun(source, options, held, plan)
+        work = Work(executor, held.journal, _pending(plan, budget), report)
+        results = _write_scales(plan, held, work)
+        record = _record(plan, request, results)
         info = volume_info(plan)
-        picture = thumbnail(VolumeReader(open_storage(held.incoming, plan.layout), info), contrast, record.transform)
+        picture = thumbnail(VolumeReader(open_storage(held.incoming, plan.layout), info), record.contrast, record.transform)
         held.publish(encode_volume_info(info), record, picture)
-    return Summary(dataset, record, plan)
+    return Summary(dataset, record, plan, kept=max(0, begun - 1), again=again)
+
+
+def _pending(plan: Plan, budget: Budget) -> int:
+    """Return how many blocks the executor is given at a time: enough to keep its workers busy, if there is memory for all."""
+    within = workers_within(plan, budget)
+    return 2 * budget.workers if within == budget.workers else within
+
+
+def _as_begun(source: Path | str, options: ConvertOptions, held: Claim, plan: Plan) -> Plan:
+    """Return the plan that the run which is gone on with had made with what memory and workers it had; else note this plan's."""
+    told = held.journal.done.get("plan", {}).get(())
+    if told is None:
+        held.journal.add("plan", (), {"memory": plan.budget.memory, "workers": plan.budget.workers})
+        return plan
+    return make_plan(source, options, Budget(told["memory"], told["workers"]))
 
 
 def _request(source: Path | str, plan: Plan, options: ConvertOptions) -> Request:
     told = options.model_dump(mode="json", exclude=_OPTIONS_OF_THE_RUN)
-    return Request(absolute(source), plan.source.fingerprint(), told)
+    return Request(version("glassine"), absolute(source), plan.source.fingerprint(), told)
 
 
 @contextmanager
@@ -94,52 +114,81 @@ def _executor(source: Path | str, options: ConvertOptions) -> Iterator[Executor]
         yield executor
 
 
-def _write_scales(plan: Plan, held: Claim, executor: Executor, report: Report) -> list[TileResult]:
-    """Write all chunks below held.incoming and return what each tile gave."""
-    source = plan.source.spooled(held.spool, lambda done, total: report(Progress("unpack", done, total, "bytes")))
-    storage = open_storage(held.incoming, plan.layout)
+def _write_scales(plan: Plan, held: Claim, work: Work) -> list[BlockResult]:
+    """Write all chunks below held.incoming and return what each block of the last pass over them gave."""
     chunk_format = plan.chunk_format
-    results: list[TileResult] = []
+    source = _readable(plan, held, work) if plan.unit else plan.source
     voxels: Input = SourceInput(source, chunk_format.data_type, plan.layer)
-    total = sum(stage.scales[0].box.voxels for stage in plan.stages)
-    for stage in plan.stages:
+    results: list[BlockResult] = []
+    shards: list[BlockResult] = []
+    done = 0
+    for number, stage in enumerate(plan.stages):
         spool = None
         if stage is not plan.stages[-1]:
             spool = Spool(held.spool, stage, chunk_format.data_type, chunk_format.num_channels)
-        stride = sample_stride(stage.scales[0].box.voxels) if stage.first and plan.layer == "image" else 0
-        base = TileTask(stage, (0, 0, 0), voxels, storage, chunk_format, plan.layer, spool, stride)
-        tasks = (replace(base, tile=tile) for tile in stage.tiles())
-        _run_stage(plan, executor, tasks, results, lambda done: report(Progress("convert", done, total, "voxels")))
+        step = _tile_step(plan, held, number, voxels, spool)
+        results += do_step(work, replace(step, done=done, total=sum(each.scales[0].box.voxels for each in plan.stages)))
+        done += stage.scales[0].box.voxels
+        shards += _write_shards(held, work, stage)
         if spool is not None:
             voxels = spool
+    # In a sharded dataset the shards are what is stored: what their chunks took by themselves was there for a while only.
+    return [replace(result, stored_bytes=0) for result in results] + shards if shards else results
+
+
+def _readable(plan: Plan, held: Claim, work: Work) -> Source:
+    """Return the source unpacked."""
+    source = plan.source.spooled(held.spool, lambda done, total: work.report(Progress("unpack", done, total, "bytes")))
+    if source is not plan.source or plan.unit is None:
+        return source
+    unpacked = UnpackedSource(source, held.spool / "source", plan.unit)
+    total = plan.scales[0].box.voxels
+    do_step(work, Step("unpack", "unpack", unpack, unpacked.tasks, total, "voxels"))
+    return unpacked
+
+
+def _tile_step(plan: Plan, held: Claim, number: int, voxels: Input, spool: Spool | None) -> Step:
+    stage = plan.stages[number]
+    stride = sample_stride(stage.scales[0].box.voxels) if stage.first and plan.layer == "image" else 0
+    base = TileTask(stage, (0, 0, 0), voxels, _output(plan, held), plan.chunk_format, plan.layer, spool, stride)
+
+    def tasks() -> Iterator[TileTask]:
+        return (replace(base, item=tile) for tile in stage.tiles())
+
+    return Step(f"stage {number}", "convert", convert_tile, tasks, stage.scales[0].box.voxels, "voxels")
+
+
+def _output(plan: Plan, held: Claim) -> Output:
+    compressible = plan.chunk_format.encoding in GZIPPED
+    if plan.layout == "sharded":
+        return ShardParts(held.spool / "parts", compressible)
+    return ChunkFiles(open_storage(held.incoming, plan.layout), compressible)
+
+
+def _write_shards(held: Claim, work: Work, stage: Stage) -> list[BlockResult]:
+    """Put the shards of a stage's scales together and remove the parts that they were in; return what each shard gave."""
+    results: list[BlockResult] = []
+    parts = ShardParts(held.spool / "parts", compressible=False)
+    for position, scale in enumerate(stage.scales):
+        if scale.sharding is None or not (position or stage.first):
+            continue
+        base = ShardTask(stage, position, scale.sharding, parts, held.incoming, (0,))
+        numbers = list(shard_numbers(scale.sharding, scale.grid.shape))
+
+        def tasks(base: ShardTask = base, numbers: list[int] = numbers) -> Iterator[ShardTask]:
+            return (replace(base, item=(number,)) for number in numbers)
+
+        results += do_step(work, Step(f"shards of {scale.key}", "shards", write_shard, tasks, len(numbers), "shards"))
+        shutil.rmtree(parts.folder / scale.key, ignore_errors=True)
     return results
 
 
-def _run_stage(
-    plan: Plan, executor: Executor, tasks: Iterator[TileTask], results: list[TileResult], report: Callable[[int], None]
-) -> None:
-    """Run a stage's tasks, adding to results. Raises DamagedError at the end when parts of the source could not be read."""
-    failures = []
-    done = sum(result.voxels for result in results)
-    with closing(run(executor, convert_tile, tasks, max_pending=2 * plan.workers)) as finished:
-        for task, result in finished:
-            results.append(result)
-            done += task.stage.owned(task.tile, 0).voxels
-            if result.failure is not None:
-                failures.append(result.failure)
-            report(done)
-    if failures:
-        raise DamagedError(
-            f"{len(failures)} of {len(results)} blocks could not be read, so the dataset was not made; the first: {failures[0]}"
-        )
-
-
-def _contrast(results: list[TileResult]) -> tuple[Contrast, ...]:
+def _contrast(results: list[BlockResult]) -> tuple[Contrast, ...]:
     samples = [result.sample for result in results if result.sample is not None]
     return contrast_of(samples) if samples else ()
 
 
-def _record(plan: Plan, request: Request, results: list[TileResult], contrast: tuple[Contrast, ...]) -> Record:
+def _record(plan: Plan, request: Request, results: list[BlockResult]) -> Record:
     geometry = plan.source.geometry
     counts: dict[str, Any] = {
         "chunks": sum(result.chunks for result in results),
@@ -155,7 +204,7 @@ def _record(plan: Plan, request: Request, results: list[TileResult], contrast: t
         affine=geometry.affine,
         transform=geometry.transform(),
         world=geometry.world,
-        contrast=contrast,
+        contrast=_contrast(results),
         counts=counts,
         largest_error=max((result.largest_error for result in results), default=0.0),
     )

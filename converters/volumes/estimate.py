@@ -91,5 +91,5 @@ def _read(plan: Plan, box: Box) -> NDArray[Any]:
 
 def _stored_bytes(plan: Plan, chunk: NDArray[Any]) -> int:
     data = encode_chunk(np.asfortranarray(chunk), plan.chunk_format)
-    compressible = plan.layout == "nested" and plan.chunk_format.encoding in GZIPPED
+    compressible = plan.layout != "flat" and plan.chunk_format.encoding in GZIPPED
     return len(compress(data)) if compressible else len(data)

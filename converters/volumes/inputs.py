@@ -59,11 +59,10 @@ class Spool:
     def read(self, box: Box) -> tuple[NDArray[Any], float]:
         """Return the voxels of box, exactly as they were written."""
         voxels = np.empty((*box.shape, self.num_channels), self.data_type, order="F")
-        for tile in self.stage.tiles():
+        for tile in self.stage.owners(box, -1):
             owned = self.stage.owned(tile, -1)
             part = owned.intersection(box)
-            if part.voxels:
-                voxels[part.slices(box.start)] = self._tile(tile, owned)[part.slices(owned.start)]
+            voxels[part.slices(box.start)] = self._tile(tile, owned)[part.slices(owned.start)]
         return voxels, 0.0
 
     def _tile(self, tile: Triple, owned: Box) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """What a conversion will do, decided before anything is written."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,19 @@ import numpy as np
 from converters.data_types import LayerType, data_type, layer_type
 from converters.errors import OptionError, ValueRefusedError
 from converters.executor import worker_count
+from converters.memory import available_memory
 from converters.options import ConvertOptions, byte_count
 from converters.sources.opening import open_source
 from converters.sources.source import Source, SourceOptions
 from converters.storage.storage import Layout
+from converters.volumes.blocks import fitted, times_read, unpacking_unit
 from converters.volumes.scales import PlannedScale, default_chunk_size, plan_scales
 from converters.volumes.stages import Stage, plan_stages
-from formats.chunks import ChunkFormat, check_chunk_format, check_chunk_size
+from formats.chunks import GZIPPED, ChunkFormat, check_chunk_format, check_chunk_size
 from formats.errors import EncodeError
 from formats.grid import Triple
 from formats.info import Scale, VolumeInfo
+from formats.sharding.choice import volume_sharding
 
 _PROCESS_BYTES = 90_000_000
 """Memory of a process before it reads a voxel: the interpreter, numpy and the codecs."""
@@ -28,12 +32,30 @@ _LARGEST_TILE = 1 << 24
 _EXACT_FLOAT32 = 1 << 24
 """The viewer computes positions in float32, which holds every whole number up to here."""
 
+_MOST_FILES = 10_000
+"""Chunks of a dataset that are a file each, when nothing is said."""
+
+_SPARE = 0.8
+"""The part of the memory that is free which a run takes, when nothing is said."""
+
+_CLUSTER_WORKER_BYTES = 1_000_000_000
+"""Memory of a worker elsewhere, when nothing is said: how much is free there is not known here."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may take: bytes of memory over all its processes, and how many blocks it works on at once."""
+
+    memory: int
+    workers: int
+
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is decided before a conversion begins.
+    """Everything that is decided before a conversion begins; the same for the same source, options and budget.
 
-    memory_bytes: what the whole run is planned to take at most. notes: one sentence each, for the user.
+    unit: voxels x, y, z that are unpacked at a time when the source is unpacked first, else None. worker_bytes: what one worker
+    takes at most, memory_bytes: the whole run. notes: one sentence each, for the user.
     """
 
     source: Source
@@ -41,10 +63,22 @@ class Plan:
     chunk_format: ChunkFormat
     scales: tuple[PlannedScale, ...]
     stages: tuple[Stage, ...]
+    unit: Triple | None
     layout: Layout
-    workers: int
+    budget: Budget
+    worker_bytes: int
     memory_bytes: int
     notes: tuple[str, ...]
+
+    @property
+    def workers(self) -> int:
+        """How many blocks are worked on at once."""
+        return self.budget.workers
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """What the unpacked source takes on the disk while the conversion runs, 0 where it is not unpacked."""
+        return math.prod(self.source.shape) * _source_voxel(self.source) if self.unit else 0
 
     @property
     def voxels(self) -> int:
@@ -57,21 +91,49 @@ class Plan:
         return sum(int(np.prod(scale.grid.shape, dtype=np.int64)) for scale in self.scales)
 
 
-def make_plan(source_path: Path | str, options: ConvertOptions) -> Plan:
-    """Open a source and decide everything about its conversion. Raises SourceError, OptionError, ValueRefusedError."""
-    source = open_source(source_path, source_options(options))
+@dataclass(frozen=True)
+class _Passes:
+    """How the source is gone through; see Plan."""
+
+    stages: tuple[Stage, ...]
+    unit: Triple | None
+    worker_bytes: int
+
+
+def budget_of(options: ConvertOptions, workers: int) -> Budget:
+    """Return what a run of so many workers may take now: what the options say, else what the machine leaves."""
+    if options.memory is not None:
+        return Budget(byte_count(options.memory), workers)
+    if options.executor.startswith(("tcp", "tls")):
+        return Budget((workers + 1) * _CLUSTER_WORKER_BYTES, workers)
+    return Budget(int(_SPARE * available_memory()), workers)
+
+
+def make_plan(place: Path | str, options: ConvertOptions, budget: Budget | None = None) -> Plan:
+    """Open a source and decide everything about its conversion. Raises SourceError, OptionError, ValueRefusedError.
+
+    budget: of the run that is gone on with; else what the options and the machine give now.
+    """
+    budget = budget or budget_of(options, worker_count(options.executor))
+    source = open_source(place, source_options(options))
     layer = layer_type(source, options.type)
     chunk_size = options.chunk_size or default_chunk_size(source.shape)
     chunk_format = _chunk_format(source, layer, chunk_size, options)
     scales = plan_scales(source.geometry, source.shape, chunk_size, options.scales)
-    workers = worker_count(options.executor)
-    voxel_bytes = _working_bytes(source, chunk_format)
-    memory = byte_count(options.memory or "1GB")
-    stages = plan_stages(scales, _tile_voxels(memory, workers, voxel_bytes))
-    planned = max(_stage_bytes(stage, voxel_bytes, workers) for stage in stages)
-    notes = (*source.notes, *_notes(scales, planned, memory))
-    layout: Layout = "flat" if options.layout == "flat" else "nested"
-    return Plan(source, layer, chunk_format, scales, stages, layout, workers, planned, notes)
+    layout = _layout(options, scales)
+    if layout == "sharded":
+        scales = _sharded(scales, chunk_format)
+    passes = _passes(source, scales, chunk_format, budget)
+    blocks = max(math.prod(stage.tiles_shape) for stage in passes.stages)
+    planned = _PROCESS_BYTES + min(budget.workers, blocks) * passes.worker_bytes
+    notes = (*source.notes, *_notes(scales, planned, budget.memory))
+    stages, unit, each = passes.stages, passes.unit, passes.worker_bytes
+    return Plan(source, layer, chunk_format, scales, stages, unit, layout, budget, each, planned, notes)
+
+
+def workers_within(plan: Plan, budget: Budget) -> int:
+    """Return how many blocks of a plan may be worked on at once with another budget than its own; one at least."""
+    return max(1, min(budget.workers, (budget.memory - _PROCESS_BYTES) // plan.worker_bytes))
 
 
 def source_options(options: ConvertOptions) -> SourceOptions:
@@ -92,6 +154,7 @@ def volume_info(plan: Plan) -> VolumeInfo:
             encoding=chunk_format.encoding,
             voxel_offset=scale.box.start,
             compressed_segmentation_block_size=chunk_format.block_size if labels else None,
+            sharding=scale.sharding,
             jpeg_quality=chunk_format.jpeg_quality if chunk_format.encoding == "jpeg" else None,
         )
         for scale in plan.scales
@@ -116,22 +179,57 @@ def _chunk_format(source: Source, layer: LayerType, chunk_size: Triple, options:
     return chunk_format
 
 
+def _layout(options: ConvertOptions, scales: tuple[PlannedScale, ...]) -> Layout:
+    if options.layout != "auto":
+        return options.layout
+    return "sharded" if sum(math.prod(scale.grid.shape) for scale in scales) > _MOST_FILES else "nested"
+
+
+def _sharded(scales: tuple[PlannedScale, ...], chunk_format: ChunkFormat) -> tuple[PlannedScale, ...]:
+    gzipped = chunk_format.encoding in GZIPPED
+    return tuple(replace(scale, sharding=volume_sharding(scale.grid.shape, gzipped=gzipped)) for scale in scales)
+
+
+def _passes(source: Source, scales: tuple[PlannedScale, ...], chunk_format: ChunkFormat, budget: Budget) -> _Passes:
+    """Return stages whose tiles read the source about once within the budget, after unpacking it where there are none."""
+    shape, block, packed = source.shape, source.block, _source_voxel(source)
+    share = max(0, budget.memory - (budget.workers + 1) * _PROCESS_BYTES) // budget.workers
+    voxel_bytes = _working_bytes(source, chunk_format)
+    # A block is there twice while it is unpacked: as it lies in the file or the library's buffer, and as voxels.
+    block_bytes = 2 * packed * _voxels_within(block, shape) if math.prod(block) > 1 else 0
+    stages = plan_stages(scales, min(_LARGEST_TILE, share // voxel_bytes))
+    first: Stage | None = stages[0]
+    if times_read(shape, block, stages[0].tile) > 1:
+        most = max(0, share - block_bytes) // voxel_bytes
+        first = fitted(stages[0], block, most, 2 * budget.workers)
+    tight = block_bytes > share and block != (1, 1, 1)
+    if first is not None and not tight:
+        stages = (first, *stages[1:])
+        return _Passes(stages, None, _PROCESS_BYTES + block_bytes + _tile_bytes(stages, voxel_bytes))
+    unit = unpacking_unit(shape, block, share // (2 * packed))
+    unpacking = 2 * packed * _voxels_within(unit, shape)
+    return _Passes(stages, unit, _PROCESS_BYTES + max(unpacking, _tile_bytes(stages, voxel_bytes)))
+
+
 def _working_bytes(source: Source, chunk_format: ChunkFormat) -> int:
     """Return the bytes a voxel of a tile takes while it is worked on: as read, as converted, and while it is pooled."""
     target = np.dtype(chunk_format.data_type)
-    read = 0 if source.dtype == target else source.dtype.itemsize
+    mapped = source.dtype == target and math.prod(source.block) == 1
+    read = 0 if mapped else source.dtype.itemsize
     return source.num_channels * (read + 5 * target.itemsize // 2 + (target.itemsize == 1))
 
 
-def _tile_voxels(memory: int, workers: int, voxel_bytes: int) -> int:
-    free = memory - (workers + 1) * _PROCESS_BYTES
-    return min(_LARGEST_TILE, max(0, free) // (workers * voxel_bytes))
+def _source_voxel(source: Source) -> int:
+    """Return the bytes of a voxel in the source's own data type."""
+    return source.num_channels * source.dtype.itemsize
 
 
-def _stage_bytes(stage: Stage, voxel_bytes: int, workers: int) -> int:
-    tile = [min(t, n) for t, n in zip(stage.tile, stage.scales[0].box.shape, strict=True)]
-    at_once = min(workers, int(np.prod(stage.tiles_shape, dtype=np.int64)))
-    return (at_once + 1) * _PROCESS_BYTES + at_once * voxel_bytes * int(np.prod(tile, dtype=np.int64))
+def _tile_bytes(stages: tuple[Stage, ...], voxel_bytes: int) -> int:
+    return max(voxel_bytes * _voxels_within(stage.tile, stage.scales[0].box.shape) for stage in stages)
+
+
+def _voxels_within(extents: Triple, shape: Triple) -> int:
+    return math.prod(min(n, t) for n, t in zip(shape, extents, strict=True))
 
 
 def _notes(scales: tuple[PlannedScale, ...], planned: int, memory: int) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from converters.geometry import Geometry, Lengths, pooled_box
 from formats.grid import Box, Grid, Triple
+from formats.info import Sharding
 
 _CHUNK_VOXELS = 1 << 18
 _CHUNK_EDGE = 64
@@ -16,7 +17,7 @@ class PlannedScale:
     """One scale to be written.
 
     step: factors from the scale before, 1 or 2 along each axis. factors: from the source. box: its voxels in its own
-    coordinates. resolution: nm. chunk_size: voxels.
+    coordinates. resolution: nm. chunk_size: voxels. sharding: None where each chunk is a file.
     """
 
     step: Triple
@@ -24,6 +25,7 @@ class PlannedScale:
     box: Box
     resolution: Lengths
     chunk_size: Triple
+    sharding: Sharding | None = None
 
     @property
     def key(self) -> str:

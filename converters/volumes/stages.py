@@ -37,19 +37,35 @@ class Stage:
         for z, y, x in product(*(range(n) for n in reversed(self.tiles_shape))):
             yield x, y, z
 
+    def extent(self, scale: int) -> Triple:
+        """Return the voxels along x, y, z of self.scales[scale] that a tile owns, if it is not the last."""
+        factors = zip(self.tile, self.scales[scale].factors, self.scales[0].factors, strict=True)
+        x, y, z = (n * first // own for n, own, first in factors)
+        return x, y, z
+
     def owned(self, tile: Triple, scale: int) -> Box:
         """Return the voxels, in whole chunks, of self.scales[scale] that this tile alone makes; they may be none."""
-        planned, first = self.scales[scale], self.scales[0]
+        planned, extents = self.scales[scale], self.extent(scale)
         start, end = [], []
         for axis in range(3):
-            relative = planned.factors[axis] // first.factors[axis]
-            extent = self.tile[axis] // relative
-            low = planned.box.start[axis] + tile[axis] * extent
+            low = planned.box.start[axis] + tile[axis] * extents[axis]
             last = tile[axis] + 1 == self.tiles_shape[axis]
-            high = planned.box.end[axis] if last else min(low + extent, planned.box.end[axis])
+            high = planned.box.end[axis] if last else min(low + extents[axis], planned.box.end[axis])
             start.append(low)
             end.append(max(low, high))
         return Box((start[0], start[1], start[2]), (end[0], end[1], end[2]))
+
+    def owners(self, box: Box, scale: int) -> Iterator[Triple]:
+        """Yield the tiles, x fastest, that own voxels of a box, which is not empty and lies within self.scales[scale]."""
+        origin, extents = self.scales[scale].box.start, self.extent(scale)
+        ranges = []
+        for axis in range(3):
+            first, last = box.start[axis] - origin[axis], box.end[axis] - 1 - origin[axis]
+            # The last tile owns all that is left: floored offsets can leave a voxel more than its share.
+            most = self.tiles_shape[axis] - 1
+            ranges.append(range(min(first // extents[axis], most), min(last // extents[axis], most) + 1))
+        for z, y, x in product(*reversed(ranges)):
+            yield x, y, z
 
     def needed(self, tile: Triple) -> tuple[Box, ...]:
         """Return, for each scale, the voxels that must be there to make what the tile owns at it and at the coarser ones."""

@@ -11,13 +11,13 @@ from converters.errors import DamagedError
 from converters.geometry import pooled_box, unpooled_box
 from converters.pooling.average import average_pooling
 from converters.pooling.mode import mode_pooling
-from converters.storage.storage import Storage
 from converters.volumes.contrast import sampled
 from converters.volumes.inputs import Input, Spool
-from converters.volumes.scales import PlannedScale
+from converters.volumes.outputs import ChunkSink, Output
+from converters.volumes.results import BlockResult
 from converters.volumes.stages import Stage
-from formats.chunks import GZIPPED, ChunkFormat, encode_chunk
-from formats.grid import Box, Triple, chunk_name
+from formats.chunks import ChunkFormat, encode_chunk
+from formats.grid import Box, Triple
 
 _POOLING = {"image": average_pooling, "segmentation": mode_pooling}
 
@@ -26,33 +26,17 @@ _POOLING = {"image": average_pooling, "segmentation": mode_pooling}
 class TileTask:
     """What one tile's work needs to know; writes whole files that no other task writes, so it may be done again.
 
-    sample_stride: 0 for none, else the step at which source voxels are kept for the contrast.
+    item: the tile. sample_stride: 0 for none, else the step at which source voxels are kept for the contrast.
     """
 
     stage: Stage
-    tile: Triple
+    item: Triple
     input: Input
-    storage: Storage
+    output: Output
     chunk_format: ChunkFormat
     layer: LayerType
     spool: Spool | None
     sample_stride: int
-
-
-@dataclass(frozen=True)
-class TileResult:
-    """What one tile's work gave: counts, the largest error of a data type change, and what the contrast is made from.
-
-    failure: why the tile's part of the source could not be read; nothing was written then.
-    """
-
-    voxels: int = 0
-    chunks: int = 0
-    empty_chunks: int = 0
-    stored_bytes: int = 0
-    largest_error: float = 0.0
-    sample: NDArray[Any] | None = None
-    failure: str | None = None
 
 
 @dataclass
@@ -68,23 +52,23 @@ def prepare_worker() -> None:
     """Do nothing: a worker that is asked to has imported this module before the first tile is there."""
 
 
-def convert_tile(task: TileTask) -> TileResult:
+def convert_tile(task: TileTask) -> BlockResult:
     """Do one tile's work. Raises ValueRefusedError and DiskFullError; a damaged part of the source is told in the result."""
     stage = task.stage
-    needed = stage.needed(task.tile)
+    needed = stage.needed(task.item)
     try:
         voxels, error = task.input.read(needed[0])
     except DamagedError as damage:
-        return TileResult(failure=str(damage))
-    owned = stage.owned(task.tile, 0)
+        return BlockResult(failure=str(damage))
+    owned = stage.owned(task.item, 0)
     sample = _sample(task, voxels[owned.slices(needed[0].start)], owned) if task.sample_stride else None
     written = _Written()
     for position in range(len(stage.scales)):
         voxels = _write_scale(task, position, voxels, needed, written)
     if task.spool is not None:
-        last = stage.owned(task.tile, -1)
-        task.spool.write(task.tile, voxels[last.slices(needed[-1].start)])
-    return TileResult(owned.voxels, written.chunks, written.empty_chunks, written.stored_bytes, error, sample)
+        last = stage.owned(task.item, -1)
+        task.spool.write(task.item, voxels[last.slices(needed[-1].start)])
+    return BlockResult(owned.voxels, written.chunks, written.empty_chunks, written.stored_bytes, error, sample)
 
 
 def _sample(task: TileTask, voxels: NDArray[Any], owned: Box) -> NDArray[Any]:
@@ -98,18 +82,21 @@ def _write_scale(task: TileTask, position: int, voxels: NDArray[Any], needed: tu
     voxels: those of needed[position]. The last scale has no next: its own voxels are returned.
     """
     stage = task.stage
-    scale, owned = stage.scales[position], stage.owned(task.tile, position)
+    scale, owned = stage.scales[position], stage.owned(task.item, position)
     is_last = position + 1 == len(stage.scales)
+    if not (position or stage.first):
+        return voxels if is_last else _pooled(task, position, voxels, needed)
     # While a chunk is in the processor's cache it is pooled too, where no window reaches into its neighbours.
     coarser = None if is_last else _whole_windows(task, position, owned, needed)
-    for cell in scale.grid.cells_within(owned) if position or stage.first else ():
-        box = scale.grid.chunk_box(cell)
-        chunk = _compact(voxels[box.slices(needed[position].start)])
-        _write_chunk(task, scale, box, chunk, written)
-        if coarser is not None:
-            step = stage.scales[position + 1].step
-            pooled = pooled_box(box, step).slices(needed[position + 1].start)
-            coarser[pooled] = _POOLING[task.layer](chunk, box.start, step)
+    with task.output.open(scale, task.item) as sink:
+        for cell in scale.grid.cells_within(owned):
+            box = scale.grid.chunk_box(cell)
+            chunk = _compact(voxels[box.slices(needed[position].start)])
+            _write_chunk(task.chunk_format, sink, cell, chunk, written)
+            if coarser is not None:
+                step = stage.scales[position + 1].step
+                pooled = pooled_box(box, step).slices(needed[position + 1].start)
+                coarser[pooled] = _POOLING[task.layer](chunk, box.start, step)
     if is_last:
         return voxels
     return _pooled(task, position, voxels, needed) if coarser is None else coarser
@@ -130,8 +117,7 @@ def _whole_windows(task: TileTask, position: int, owned: Box, needed: tuple[Box,
     scale, coarse = stage.scales[position], stage.scales[position + 1]
     parts = zip(scale.box.start, scale.chunk_size, coarse.step, strict=True)
     apart = all(start % step == 0 and chunk % step == 0 for start, chunk, step in parts)
-    written = position > 0 or stage.first
-    if not (apart and written and owned == needed[position] and pooled_box(owned, coarse.step) == needed[position + 1]):
+    if not (apart and owned == needed[position] and pooled_box(owned, coarse.step) == needed[position + 1]):
         return None
     return np.empty((*needed[position + 1].shape, task.chunk_format.num_channels), task.chunk_format.dtype, order="F")
 
@@ -143,9 +129,7 @@ def _pooled(task: TileTask, position: int, voxels: NDArray[Any], needed: tuple[B
     return _POOLING[task.layer](voxels[window.slices(needed[position].start)], window.start, coarse.step)
 
 
-def _write_chunk(task: TileTask, scale: PlannedScale, box: Box, chunk: NDArray[Any], written: _Written) -> None:
-    data = encode_chunk(chunk, task.chunk_format)
-    compressible = task.chunk_format.encoding in GZIPPED
-    written.stored_bytes += task.storage.put(f"{scale.key}/{chunk_name(box)}", data, compressible=compressible)
+def _write_chunk(chunk_format: ChunkFormat, sink: ChunkSink, cell: Triple, chunk: NDArray[Any], written: _Written) -> None:
+    written.stored_bytes += sink.put(cell, encode_chunk(chunk, chunk_format))
     written.chunks += 1
     written.empty_chunks += not chunk.any()

@@ -1,0 +1,103 @@
+"""Where a tile's chunks go: a file each, or into parts from which shards are put together afterwards."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.storage.files import new_file
+from converters.storage.storage import Storage
+from converters.volumes.scales import PlannedScale
+from formats.grid import Triple, chunk_name, compressed_morton_code
+from formats.gzip import compress
+
+
+class ChunkSink(Protocol):
+    """What takes the chunks of one tile at one scale."""
+
+    def put(self, cell: Triple, data: bytes) -> int:
+        """Take the chunk at a grid position and return the bytes that are stored of it. Raises DiskFullError."""
+        ...
+
+
+class Output(Protocol):
+    """Where the chunks of a stage go; pickles."""
+
+    def open(self, scale: PlannedScale, tile: Triple) -> AbstractContextManager[ChunkSink]:
+        """Give what takes a tile's chunks at one scale; all of them are there when the context is left."""
+        ...
+
+
+@dataclass(frozen=True)
+class _FileSink:
+    storage: Storage
+    scale: PlannedScale
+    compressible: bool
+
+    def put(self, cell: Triple, data: bytes) -> int:
+        name = f"{self.scale.key}/{chunk_name(self.scale.grid.chunk_box(cell))}"
+        return self.storage.put(name, data, compressible=self.compressible)
+
+
+@dataclass(frozen=True)
+class ChunkFiles:
+    """A file a chunk, as the storage lays them out."""
+
+    storage: Storage
+    compressible: bool
+
+    @contextmanager
+    def open(self, scale: PlannedScale, tile: Triple) -> Iterator[ChunkSink]:
+        """Give what writes each chunk at once."""
+        yield _FileSink(self.storage, scale, self.compressible)
+
+
+@dataclass
+class _PartSink:
+    file: BinaryIO
+    grid_shape: Triple
+    compressible: bool
+    entries: list[tuple[int, int, int]]
+
+    def put(self, cell: Triple, data: bytes) -> int:
+        stored = compress(data) if self.compressible else data
+        self.entries.append((compressed_morton_code(cell, self.grid_shape), self.file.tell(), len(stored)))
+        self.file.write(stored)
+        return len(stored)
+
+
+@dataclass(frozen=True)
+class ShardParts:
+    """One file a tile and scale with the chunks as they will lie in shards, and behind them where each of them is.
+
+    The file ends with rows of uint64 (chunk id, begin, bytes) and the number of rows.
+    """
+
+    folder: Path
+    compressible: bool
+
+    @contextmanager
+    def open(self, scale: PlannedScale, tile: Triple) -> Iterator[ChunkSink]:
+        """Give what appends chunks to the tile's part."""
+        with new_file(self.path(scale, tile)) as file:
+            sink = _PartSink(file, scale.grid.shape, self.compressible, [])
+            yield sink
+            rows = np.array(sink.entries, "<u8").reshape(-1, 3)
+            file.write(rows.tobytes())
+            file.write(len(rows).to_bytes(8, "little"))
+
+    def path(self, scale: PlannedScale, tile: Triple) -> Path:
+        """Return the file of a tile's chunks at one scale."""
+        return self.folder / scale.key / "_".join(str(n) for n in tile)
+
+
+def part_entries(file: BinaryIO) -> NDArray[np.uint64]:
+    """Return [n, 3] of a part: chunk id, begin and bytes of each chunk in it."""
+    end = file.seek(-8, 2)
+    count = int.from_bytes(file.read(8), "little")
+    file.seek(end - 24 * count)
+    return np.frombuffer(file.read(24 * count), "<u8").reshape(count, 3)
