@@ -93,6 +93,7 @@ def plan_members(planned: Plan) -> dict[str, Any]:
         ],
         "chunks": planned.chunks,
         "uncompressed_bytes": _uncompressed_bytes(planned),
+        "unpacked_bytes": planned.unpacked_bytes,
         "memory_bytes": planned.memory_bytes,
         "workers": planned.workers,
         "notes": planned.notes,
@@ -114,6 +115,7 @@ def plan_text(planned: Plan, cost: Estimate) -> str:
             "bytes",
             f"about {amount(cost.stored_bytes, 'bytes')}, {amount(_uncompressed_bytes(planned), 'bytes')} before compression",
         ),
+        *_unpacking_text(planned),
         ("time", f"about {duration(cost.seconds)}"),
         ("memory", f"at most {amount(planned.memory_bytes, 'bytes')}, {planned.workers} workers"),
         *(("note", note) for note in planned.notes),
@@ -121,11 +123,19 @@ def plan_text(planned: Plan, cost: Estimate) -> str:
     return "\n".join(f"{name:7} {text}" for name, text in rows)
 
 
+def _unpacking_text(planned: Plan) -> list[tuple[str, str]]:
+    if not planned.unit:
+        return []
+    return [("unpack", f"{amount(planned.unpacked_bytes, 'bytes')} beside the dataset while it is converted")]
+
+
 def summary_members(summary: Summary, seconds: float) -> dict[str, Any]:
     """Return what a conversion gave, for a program."""
     return {
         "dataset": str(summary.dataset),
         "already": summary.already,
+        "blocks_kept": summary.kept,
+        "blocks_again": summary.again,
         "seconds": round(seconds, 3),
         **plan_members(summary.plan),
         "counts": summary.record.counts,
@@ -145,7 +155,14 @@ def summary_text(summary: Summary, seconds: float) -> str:
     stored = f"{counts['chunks']} chunks, {amount(counts['stored_bytes'], 'bytes')}"
     error = summary.record.largest_error
     rounded = f", {planned.source.dtype} rounded by {error:.2g} at most" if error else ""
-    return f"{what}, {len(planned.scales)} scales, {stored}{rounded}, in {duration(seconds)}"
+    return f"{what}, {len(planned.scales)} scales, {stored}{rounded}, in {duration(seconds)}{_gone_on(summary)}"
+
+
+def _gone_on(summary: Summary) -> str:
+    """Return what was kept of a run that had been stopped, and what was done again."""
+    if not summary.kept + summary.again:
+        return ""
+    return f"; went on with {summary.kept} blocks that were done before, {summary.again} that were begun were done again"
 
 
 def _scale_text(size: tuple[int, int, int], resolution: tuple[float, float, float], chunk_size: tuple[int, int, int]) -> str:

@@ -172,7 +172,7 @@ def test_a_triple_is_one_word_even_a_negative_one(scan: Path, tmp_path: Path, ca
         (["convert", "a", "b", "--resolution", "4,4,-4"], "--resolution 4,4,-4: input should be greater than 0"),
         (["convert", "a", "b", "--jpeg-quality", "101"], "--jpeg-quality 101: input should be less than or equal to 100"),
         (["convert", "a", "b", "--scales", "many"], "--scales many: input should be a valid integer"),
-        (["convert", "a", "b", "--memory", "lots"], "--memory lots: not understood (Memory the whole run may take, e.g. 4GB)"),
+        (["convert", "a", "b", "--memory", "lots"], "--memory lots: not understood (Memory the whole run may take, e.g. 4GB;"),
         (["convert", "a", "b", "--executor", "threads"], "--executor threads: not understood (serial, processes"),
         (["demo", "--port", "eighty"], "Invalid value"),
         (["link", "/srv/a", "--root", "/srv/b"], "is not below the served folder /srv/b"),

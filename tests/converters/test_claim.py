@@ -66,6 +66,11 @@ def other(tmp_path: Path) -> Path:
     return saved(tmp_path / "other.npy", np.random.default_rng(2).integers(0, 256, (33, 20, 70), "uint8"))
 
 
+def assert_nothing_visible(dataset: Path) -> None:
+    visible = {path.name for path in dataset.iterdir()} if dataset.exists() else set()
+    assert visible <= {".glassine"}
+
+
 # What is there ------------------------------------------------------------------------------------------------------------------
 
 
@@ -304,18 +309,52 @@ def test_damaged_blocks_are_counted_and_the_others_go_on(source: Path, tmp_path:
     assert str(caught.value) == (
         f"2 of {len(reads)} blocks could not be read, so the dataset was not made; the first: block 2 of the file is gone"
     )
-    assert len(reads) > 5
-    assert os.listdir(tmp_path) == ["source.npy"]
+    blocks = len(reads)
+    assert blocks > 5
+    assert_nothing_visible(tmp_path / "new/dataset")
+    # The same command does the two again, and what comes after them.
+    summary = convert(source, tmp_path / "new/dataset", options(), quiet)
+    assert (len(reads), summary.kept, summary.again) == (blocks + 2, blocks - 2, 2)
+    convert(source, tmp_path / "fresh", options(), quiet)
+    assert files_of(tmp_path / "new/dataset") == files_of(tmp_path / "fresh")
 
 
-def test_ctrl_c_in_one_process_leaves_no_folder(source: Path, tmp_path: Path) -> None:
+def test_ctrl_c_in_one_process_and_the_same_command_again(source: Path, tmp_path: Path) -> None:
     def interrupted(progress: Progress) -> None:
         if progress.done > progress.total / 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         convert(source, tmp_path / "new/dataset", options(), interrupted)
+    assert_nothing_visible(tmp_path / "new/dataset")
+    seen: list[Progress] = []
+    summary = convert(source, tmp_path / "new/dataset", options(memory="1GB", executor="processes:3"), seen.append)
+    assert seen[0].done > seen[0].total / 2
+    assert (summary.kept, summary.again) == (3, 1)
+    convert(source, tmp_path / "fresh", options(), quiet)
+    assert files_of(tmp_path / "new/dataset") == files_of(tmp_path / "fresh")
+
+
+def test_ctrl_c_before_the_first_block_leaves_no_folder(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(claim_module, "open_journal", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, tmp_path / "new/dataset", options(), quiet)
     assert os.listdir(tmp_path) == ["source.npy"]
+
+
+def test_another_request_begins_anew(source: Path, tmp_path: Path) -> None:
+    def interrupted(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, tmp_path / "dataset", options(), interrupted)
+    summary = convert(source, tmp_path / "dataset", options(encoding="png"), quiet)
+    assert (summary.kept, summary.again) == (0, 0)
+    convert(source, tmp_path / "fresh", options(encoding="png"), quiet)
+    assert files_of(tmp_path / "dataset") == files_of(tmp_path / "fresh")
 
 
 # Two runs at once ---------------------------------------------------------------------------------------------------------------
@@ -362,7 +401,7 @@ def test_a_lock_that_its_holder_removed_keeps_nobody_out_and_is_not_taken(
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", remove_and_lock)
-    with pytest.raises(BusyError), claim(place, Request("s", {}, {}), overwrite=False):
+    with pytest.raises(BusyError), claim(place, Request("1", "s", {}, {}), overwrite=False):
         pytest.fail("two runs would write at once")
 
 
@@ -397,11 +436,6 @@ def wait_for_tiles(process: Watched, tiles: int) -> None:
         wait_for(process, lambda line: line.startswith("convert"))
 
 
-def assert_nothing_visible(dataset: Path) -> None:
-    visible = {path.name for path in dataset.iterdir()} if dataset.exists() else set()
-    assert visible <= {".glassine"}
-
-
 def test_a_killed_conversion_leaves_nothing_visible_and_can_be_run_again(
     large: Path, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
@@ -420,7 +454,7 @@ def test_a_killed_conversion_leaves_nothing_visible_and_can_be_run_again(
     assert files_of(dataset) == undisturbed
 
 
-def test_ctrl_c_leaves_nothing(large: Path, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_nothing_visible_and_can_be_run_again(large: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
     dataset = tmp_path / "new/dataset"
     for tiles in (0, 3):
         with converting(large, dataset) as process:
@@ -429,7 +463,10 @@ def test_ctrl_c_leaves_nothing(large: Path, tmp_path: Path) -> None:
             assert ended(process) == ""
             assert process.returncode == 130
             assert_nothing_runs(process)
-        assert list(tmp_path.iterdir()) == []
+        assert_nothing_visible(dataset)
+    with converting(large, dataset, executor="serial") as process:
+        assert ended(process) == ""
+    assert files_of(dataset) == undisturbed
 
 
 def test_a_second_process_is_refused_and_the_first_goes_on(large: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
@@ -477,7 +514,8 @@ def test_killed_while_the_old_goes_and_the_new_comes(renamings: int, source: Pat
         assert process.returncode == -signal.SIGKILL
     assert not (dataset / "info").exists()
     convert(source, tmp_path / "fresh", chosen, quiet)
-    convert(source, dataset, chosen, quiet)
+    # All bytes were there: nothing has to be read again.
+    assert convert(source, dataset, chosen, quiet).already
     assert files_of(dataset) == files_of(tmp_path / "fresh")
 
 
@@ -509,12 +547,19 @@ NO_ROOM = (
 )
 
 
-def test_a_full_disk_is_told_and_nothing_is_left(small_disk: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["nested", "flat", "sharded"])
+def test_a_full_disk_is_told_and_with_room_again_it_goes_on(layout: str, small_disk: Path, tmp_path: Path) -> None:
     source = noise(tmp_path / "noise.npy", (150, 150, 150))
+    chosen = options(layout=layout)
     with pytest.raises(DiskFullError) as caught:
-        convert(source, small_disk / "new/dataset", options(chunk_size=(64, 64, 64)), quiet)
+        convert(source, small_disk / "new/dataset", chosen, quiet)
     assert re.fullmatch(NO_ROOM.format(disk=re.escape(str(small_disk))), str(caught.value))
-    assert list(small_disk.iterdir()) == []
+    assert_nothing_visible(small_disk / "new/dataset")
+    subprocess.run(["mount", "-o", "remount,size=30m", small_disk], check=True)
+    summary = convert(source, small_disk / "new/dataset", chosen, quiet)
+    assert summary.kept > 10
+    convert(source, tmp_path / "fresh", chosen, quiet)
+    assert files_of(small_disk / "new/dataset") == files_of(tmp_path / "fresh")
 
 
 def test_a_full_disk_in_a_worker(small_disk: Path, tmp_path: Path) -> None:
@@ -524,16 +569,16 @@ def test_a_full_disk_in_a_worker(small_disk: Path, tmp_path: Path) -> None:
         assert process.returncode == 1
         assert re.fullmatch(NO_ROOM.format(disk=re.escape(str(small_disk))), errors)
         assert_nothing_runs(process)
-    assert list(small_disk.iterdir()) == []
+    assert_nothing_visible(small_disk / "new/dataset")
 
 
 def test_a_full_disk_leaves_the_old_dataset(small_disk: Path, other: Path, tmp_path: Path) -> None:
     convert(other, small_disk / "dataset", options(), quiet)
-    before = files_of(small_disk)
+    before = _without_private(files_of(small_disk / "dataset"))
     source = noise(tmp_path / "noise.npy", (150, 150, 150))
     with pytest.raises(DiskFullError):
         convert(source, small_disk / "dataset", options(overwrite=True), quiet)
-    assert files_of(small_disk) == before
+    assert _without_private(files_of(small_disk / "dataset")) == before
     # With room again, here by a smaller volume, the same place can be written.
     convert(noise(tmp_path / "noise.npy", (30, 30, 30)), small_disk / "dataset", options(overwrite=True), quiet)
     assert json.loads((small_disk / "dataset/info").read_text())["scales"][0]["size"] == [30, 30, 30]
@@ -550,13 +595,13 @@ def test_a_disk_without_room_for_a_folder(small_disk: Path, other: Path) -> None
     assert os.listdir(small_disk) == ["filler"]
 
 
-@pytest.mark.parametrize("written", ["thumbnail.png", "record.json", "info"])
+@pytest.mark.parametrize("written", ["thumbnail.png", "record.json", "info", "moves.json"])
 def test_a_disk_that_is_full_at_the_very_end_leaves_the_old_dataset(
     written: str, source: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset, write_file = tmp_path / "dataset", claim_module.write_file
     convert(other, dataset, options(), quiet)
-    before = files_of(tmp_path)
+    before = _without_private(files_of(dataset))
 
     def full(path: Path, data: bytes) -> None:
         if path.name == written:
@@ -566,4 +611,8 @@ def test_a_disk_that_is_full_at_the_very_end_leaves_the_old_dataset(
     monkeypatch.setattr(claim_module, "write_file", full)
     with pytest.raises(DiskFullError):
         convert(source, dataset, options(overwrite=True), quiet)
-    assert files_of(tmp_path) == before
+    assert _without_private(files_of(dataset)) == before
+    monkeypatch.undo()
+    convert(source, dataset, options(overwrite=True), quiet)
+    convert(source, tmp_path / "fresh", options(), quiet)
+    assert files_of(dataset) == files_of(tmp_path / "fresh")

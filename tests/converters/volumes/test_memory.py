@@ -39,4 +39,4 @@ def test_a_conversion_takes_less_than_planned(tmp_path: Path) -> None:
         peak = peak_bytes(process)
         assert ended(process) == ""
         assert process.returncode == 0
-    assert 10_000_000 < peak < plan.memory_bytes <= byte_count(ConvertOptions().memory)
+    assert 10_000_000 < peak < plan.memory_bytes <= plan.budget.memory
