@@ -20,8 +20,8 @@ from formats.sharding.ids import places, shard_name
 GetRange = Callable[[str, int, int], bytes | None]
 """Called with (shard's name, begin, length): the bytes there, fewer at the file's end, None where there is no such file."""
 
-LARGEST_MINISHARD_INDEX = 1 << 26
-"""Bytes of a minishard index, stored and decoded: 2.8 million ids, a thousand times what the viewer takes well."""
+LARGEST_MINISHARD_INDEX = 1 << 24
+"""Bytes of a minishard index, stored and decoded: 700,000 ids, a hundred times what the viewer takes well."""
 
 _ROWS = 3
 _ENTRY_BYTES = 8 * _ROWS

@@ -101,6 +101,13 @@ def test_the_chunks_of_a_box_are_those_that_begin_in_it(grid: Grid, start: Tripl
     assert list(grid.cells_within(box)) == inside
 
 
+@given(grids(), triples(st.integers(-90, 90)), triples(st.integers(0, 30)))
+def test_the_chunks_that_meet_a_box(grid: Grid, start: Triple, shape: Triple) -> None:
+    box = Box((0, 0, 0), shape).shifted(start)
+    meeting = [cell for cell in grid.cells() if grid.chunk_box(cell).intersection(box).voxels]
+    assert list(grid.cells_meeting(box)) == meeting
+
+
 def test_boxes_meet_join_and_move() -> None:
     one, other = Box((0, 0, 0), (4, 4, 4)), Box((2, -1, 4), (9, 3, 5))
     assert one.intersection(other) == Box((2, 0, 4), (4, 3, 4))

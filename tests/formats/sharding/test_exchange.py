@@ -51,8 +51,7 @@ def test_cloud_volume_reads_ours(sharding: Sharding, data: dict[int, bytes]) -> 
 @given(shardings, entries)
 def test_we_read_cloud_volumes(sharding: Sharding, data: dict[int, bytes]) -> None:
     made: dict[str, Any] = synthesize_shard_files(specification(sharding), {np.uint64(n): d for n, d in data.items()})
-    # It names the only shard of no bits otherwise than the format does.
-    get_range = get_range_of({"0.shard" if not sharding.shard_bits else name: file for name, file in made.items()})
+    get_range = get_range_of(made)
     assert {n: read_entry(get_range, n, sharding, LIMIT) for n in data} == data
 
 

@@ -51,8 +51,7 @@ def test_ids_are_where_cloud_volume_looks_for_them(sharding: Sharding, ids: list
     for entry_id, shard, minishard in zip(ids, shards, minishards, strict=True):
         expected = specification(sharding).compute_shard_location(np.uint64(entry_id))
         assert int(minishard) == int(expected.minishard_number)
-        # It names the shards of no bits "" and those of others as the format does.
-        assert shard_name(int(shard), sharding) == f"{expected.shard_number or 0}.shard"
+        assert shard_name(int(shard), sharding) == f"{expected.shard_number}.shard"
 
 
 @pytest.mark.parametrize("hash_name", ["identity", "murmurhash3_x86_128"])

@@ -49,7 +49,7 @@ def test_ids_in_any_order_and_data_that_lies_backwards() -> None:
         (words(5), "has 8 bytes, expected 16"),
         (words(6, 5), "tells bytes 6 to 5$"),
         (words(5, 2**63), f"tells bytes 5 to {2**63}$"),
-        (words(0, LARGEST_MINISHARD_INDEX + 1), "a minishard index of 67108865 bytes, expected no more than 67108864"),
+        (words(0, LARGEST_MINISHARD_INDEX + 1), "a minishard index of 16777217 bytes, expected no more than 16777216"),
     ],
 )
 def test_an_index_entry_that_cannot_be_is_refused(entry: bytes, message: str) -> None:
@@ -79,7 +79,7 @@ def test_a_minishard_index_that_cannot_be_is_refused(index: bytes, message: str)
 
 def test_what_unpacks_without_end_is_refused() -> None:
     bomb = gzip.compress(bytes(LARGEST_MINISHARD_INDEX + 24))
-    with pytest.raises(DecodeError, match="unpacks to more than the 67108864 bytes expected"):
+    with pytest.raises(DecodeError, match="unpacks to more than the 16777216 bytes expected"):
         parse_minishard_index(bomb, PACKED)
     data = gzip.compress(bytes(5000))
     shard = shard_of(gzip.compress(words(1, 0, len(data))), data)
