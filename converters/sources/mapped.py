@@ -127,7 +127,7 @@ class MappedSource:
 
         Raises DamagedError where the file is gone or is not the one that was opened.
         """
-        return self.scaled(self.arrangement.view(_mapped(self.array)[self.arrangement.index(box)]))
+        return self.scaled(self.arrangement.view(mapped_array(self.array)[self.arrangement.index(box)]))
 
     def scaled(self, stored: NDArray[Any]) -> NDArray[Any]:
         """Return the grey values that stored ones stand for; the array itself where there is no scaling."""
@@ -139,7 +139,11 @@ class MappedSource:
 
 
 @lru_cache(maxsize=_OPEN_FILES)
-def _mapped(array: StoredArray) -> NDArray[Any]:
+def mapped_array(array: StoredArray) -> NDArray[Any]:
+    """Return the array as a read-only view of its file, in Fortran order.
+
+    Raises DamagedError where the file is gone or is not the one that was opened.
+    """
     try:
         if array.file.stat().st_mtime_ns != array.modified_ns:
             raise DamagedError(f"{array.file}: the file was changed while it was being read; start again")
