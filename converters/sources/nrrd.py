@@ -180,7 +180,8 @@ def _geometry(header: NrrdHeader, axes: str, options: SourceOptions) -> tuple[Ge
     affine = _affine(header, directions, units)
     if affine is None:
         return Geometry(resolution, options.voxel_offset), notes
-    affine *= np.array(turn or (1, 1, 1))[:, np.newaxis]
+    # + 0.0 makes 0 of -0.
+    affine = affine * np.array(turn or (1, 1, 1))[:, np.newaxis] + 0.0
     geometry, more = place(affine, VoxelSizes(header.path, resolution, ("nm", 1.0)), options)
     if turn is None:
         told = geometry.affine if "spaceorigin" in header.fields or _is_turned(affine) else None

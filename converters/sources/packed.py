@@ -60,23 +60,17 @@ def first_bytes(path: Path, count: int) -> bytes:
 
 def first_unpacked_bytes(path: Path, packing: Packing, count: int) -> bytes:
     """Return the first bytes of a packed stream; fewer where it has no more. Raises SourceError."""
-    begin = bytearray()
-    for piece in _pieces(path, packing, 0, _silent):
-        begin += piece
-        if len(begin) >= count:
-            break
-    return bytes(begin[:count])
+    pieces = _up_to(count, _pieces(path, packing, 0, _silent))
+    return bytes(_collected(pieces)[:count])
 
 
 def unpacked_array(array: StoredArray, packing: Packing) -> NDArray[Any]:
-    """Return an array, its offset counted in the unpacked stream, unpacking what lies before it too, in Fortran order.
+    """Return an array of a packed stream, its offset counted in what that unpacks to, in Fortran order.
 
-    Raises DamagedError for a stream that is cut short or corrupt before the array's end.
+    Raises DamagedError for a stream that is cut short or corrupt anywhere.
     """
-    try:
-        return np.frombuffer(_unpacked(array, packing), array.dtype).reshape(array.shape, order="F")
-    except SourceError as error:
-        raise DamagedError(str(error)) from error
+    end = array.offset + array.nbytes
+    return _array_of(array, _pieces(array.file, packing, end, _silent))
 
 
 @dataclass(frozen=True)
@@ -139,7 +133,8 @@ class PackedSource:
         Raises DamagedError for a file that is cut short or corrupt before the end of the box.
         """
         part, index = self.unpacked.array.stretch(self.unpacked.arrangement.index(box))
-        stored = unpacked_array(part, self.packing)
+        end = part.offset + part.nbytes
+        stored = _array_of(part, _up_to(end, _pieces(part.file, self.packing, end, _silent)))
         return self.unpacked.scaled(self.unpacked.arrangement.view(stored[index]))
 
     def spooled(self, directory: Path, report: Report) -> MappedSource:
@@ -177,14 +172,28 @@ class PackedSource:
             raise
 
 
-def _unpacked(part: StoredArray, packing: Packing) -> bytearray:
-    end = part.offset + part.nbytes
+def _array_of(array: StoredArray, pieces: Iterator[memoryview]) -> NDArray[Any]:
+    """Return the array that lies in a stream. Raises DamagedError where the stream does."""
+    try:
+        data = _collected(_within(pieces, array.offset, array.offset + array.nbytes))
+    except SourceError as error:
+        raise DamagedError(str(error)) from error
+    return np.frombuffer(data, array.dtype).reshape(array.shape, order="F")
+
+
+def _collected(pieces: Iterator[memoryview]) -> bytearray:
     data = bytearray()
-    for piece in _within(_pieces(part.file, packing, end, _silent), part.offset, end):
+    for piece in pieces:
         data += piece
-        if len(data) == part.nbytes:
-            break
     return data
+
+
+def _up_to(end: int, pieces: Iterator[memoryview]) -> Iterator[memoryview]:
+    """Yield a stream's pieces up to the one that holds its byte before end."""
+    found = 0
+    while found < end and (piece := next(pieces, None)) is not None:
+        yield piece
+        found += len(piece)
 
 
 def _within(pieces: Iterator[memoryview], begin: int, end: int) -> Iterator[memoryview]:
