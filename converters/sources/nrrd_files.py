@@ -49,7 +49,7 @@ def _named(header: NrrdHeader, shape: tuple[int, ...]) -> tuple[Iterable[str] | 
     told = header.fields.get("datafile")
     if told is None:
         return None, shape
-    kind, *numbers = told.split()
+    kind, *numbers = told.split() or [""]
     if kind == "SKIPLIST":
         raise SourceError(f"{header.path}: its data files are a SKIPLIST, which is not read: list them under LIST")
     if kind == "LIST":
@@ -112,9 +112,7 @@ def _part(header: NrrdHeader, array: StoredArray, packing: Callable[[int], Packi
     skip = header.integer("byteskip", 0)
     if packing is not None:
         if skip < 0:
-            raise SourceError(
-                f"{header.path}: byte skip {skip} of packed voxels, 0 or more is read: write it again with unu save"
-            )
+            raise SourceError(f"{header.path}: byte skip {skip} of packed voxels, 0 or more is read: unpack them first")
         return JoinedPart(StoredArray(array.file, skip, array.shape, array.dtype, stat.st_mtime_ns), packing(begin))
     # -1: the voxels are the file's last bytes; -1 - n: n bytes follow them.
     offset = begin + skip if skip >= 0 else stat.st_size - array.nbytes + skip + 1
