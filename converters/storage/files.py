@@ -12,6 +12,9 @@ from converters.errors import DiskFullError
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 """What opening a file raises where there is none."""
 
+LARGEST_OBJECT = 1 << 32
+"""Bytes that a stored object may grow to when it is decompressed."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -64,6 +67,16 @@ def read_file(path: Path | str) -> bytes | None:
     try:
         with open(path, "rb") as file:
             return file.read()
+    except ABSENT:
+        return None
+
+
+def read_range(path: Path | str, start: int, length: int) -> bytes | None:
+    """Return length bytes of a file from start on, fewer at its end, None when there is no such file."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(start)
+            return file.read(length)
     except ABSENT:
         return None
 

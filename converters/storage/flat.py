@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.storage.files import ABSENT, read_file, write_file
+from converters.storage.files import read_file, read_range, write_file
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,7 @@ class FlatStorage:
 
     def get_range(self, name: str, start: int, length: int) -> bytes | None:
         """Return length bytes from start on, None when the object is absent."""
-        try:
-            with open(self.root / name, "rb") as file:
-                file.seek(start)
-                return file.read(length)
-        except ABSENT:
-            return None
+        return read_range(os.path.join(self.root, name), start, length)
 
     def put(self, name: str, data: bytes, *, compressible: bool) -> int:
         """Store an object as it is, whether compressible or not, and return its bytes."""
@@ -35,6 +30,10 @@ class FlatStorage:
     def exists(self, name: str) -> bool:
         """Tell whether the object is there."""
         return (self.root / name).is_file()
+
+    def locate(self, name: str) -> str:
+        """Return the path that the viewer's name would have."""
+        return str(self.root / name)
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the names of the objects in the folder prefix."""

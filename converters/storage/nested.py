@@ -9,14 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.storage.files import ABSENT, read_file, write_file
+from converters.storage.files import LARGEST_OBJECT, read_file, read_range, write_file
 from formats.grid import is_chunk_name
 from formats.gzip import compress, decompress
 
 _PACKED = ".gz"
-
-_LARGEST_OBJECT = 1 << 32
-"""Bytes that a stored object may grow to when it is decompressed."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +29,14 @@ class NestedStorage:
         if data is not None:
             return data
         packed = read_file(path + _PACKED)
-        return None if packed is None else decompress(packed, _LARGEST_OBJECT)
+        return None if packed is None else decompress(packed, LARGEST_OBJECT)
 
     def get_range(self, name: str, start: int, length: int) -> bytes | None:
         """Return length bytes of an object from start on, None when it is absent."""
-        try:
-            with open(self._path(name), "rb") as file:
-                file.seek(start)
-                return file.read(length)
-        except ABSENT:
-            data = self.get(name)
+        found = read_range(self._path(name), start, length)
+        if found is not None:
+            return found
+        data = self.get(name)
         return None if data is None else data[start : start + length]
 
     def put(self, name: str, data: bytes, *, compressible: bool) -> int:
@@ -60,6 +55,10 @@ class NestedStorage:
         """Tell whether the object is there."""
         path = self._path(name)
         return os.path.isfile(path) or os.path.isfile(path + _PACKED)
+
+    def locate(self, name: str) -> str:
+        """Return the path that the viewer's name would have."""
+        return str(self.root / name)
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the viewer's names of the objects in the folder prefix."""
