@@ -107,16 +107,6 @@ class Grid:
         x, y, z = (a - (a - o) % c for a, o, c in zip(inside.start, self.voxel_offset, self.chunk_size, strict=True))
         yield from self.cells_within(Box((x, y, z), inside.end))
 
-    def cells_meeting(self, box: Box) -> Iterator[Triple]:
-        """Yield the grid positions, x fastest, of the chunks that hold voxels of box."""
-        ranges = (
-            range(max(0, (a - o) // c), min(n, -(-(b - o) // c)))
-            for a, b, o, c, n in zip(box.start, box.end, self.voxel_offset, self.chunk_size, self.shape, strict=True)
-        )
-        xs, ys, zs = ranges
-        for z, y, x in product(zs, ys, xs):
-            yield x, y, z
-
 
 def chunk_name(box: Box) -> str:
     """Return the viewer's name of a chunk, `x0-x1_y0-y1_z0-z1`, in absolute voxels."""

@@ -34,6 +34,9 @@ CASES = [
     ("png-rgb", "uint8", 3, ("--encoding", "png"), TENSORSTORE),
     ("labels-uint32", "uint32", 1, ("--encoding", "compressed_segmentation"), BOTH),
     ("labels-uint64", "uint64", 1, ("--encoding", "compressed_segmentation"), BOTH),
+    ("sharded-raw", "uint16", 1, ("--encoding", "raw", "--layout", "sharded", "--chunk-size", "16,8,16"), BOTH),
+    ("sharded-jpeg", "uint8", 1, ("--encoding", "jpeg", "--layout", "sharded", "--chunk-size", "16,16,16"), BOTH),
+    ("sharded-labels", "uint64", 1, ("--layout", "sharded", "--chunk-size", "8,16,8"), BOTH),
     ("compresso-uint64", "uint64", 1, ("--encoding", "compresso"), CLOUD_VOLUME),
 ]
 
@@ -96,8 +99,9 @@ READERS = {"tensorstore": by_tensorstore, "cloud-volume": by_cloud_volume}
 def test_read_over_http(name: str, reader: str, datasets: Path, url: str, tmp_path: Path) -> None:
     info = parse_volume_info((datasets / name / "info").read_bytes())
     layout = json.loads((datasets / name / ".glassine/record.json").read_bytes())["options"]["layout"]
-    ours = VolumeReader(open_storage(datasets / name, "flat" if layout == "flat" else "nested"), info)
+    ours = VolumeReader(open_storage(datasets / name, "nested" if layout == "auto" else layout), info)
     assert info.scales[0].voxel_offset == OFFSET
+    assert all((scale.sharding is not None) == (layout == "sharded") for scale in info.scales)
     # tensorstore takes every scale; cloud-volume is slow to start and takes the finest and the coarsest.
     scales = range(len(info.scales)) if reader == "tensorstore" else (0, len(info.scales) - 1)
     for scale in scales:

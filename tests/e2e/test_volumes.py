@@ -49,18 +49,19 @@ def test_labels_beyond_what_javascript_counts_to(viewer, served: Callable[..., s
     viewer.assert_clean()
 
 
-def test_odd_sizes_and_a_negative_voxel_offset(viewer, served: Callable[..., str], tmp_path: Path):
+@pytest.mark.parametrize("layout", ["nested", "sharded"])
+def test_odd_sizes_and_a_negative_voxel_offset(viewer, served: Callable[..., str], tmp_path: Path, layout: str):
     voxels = np.random.default_rng(2).integers(0, 2**16, (133, 97, 61), np.uint16)
     voxels[20:60, 20:60, 10:40] //= 8
-    np.save(tmp_path / "stack.npy", np.ascontiguousarray(voxels.T))
+    np.save(tmp_path / f"{layout}.npy", np.ascontiguousarray(voxels.T))
     offset = (-37, 5, -101)
-    options = ("--resolution", "4,4,9", "--chunk-size", "32,32,16", "--voxel-offset", "-37,5,-101")
-    link = served(tmp_path / "stack.npy", "--axes", "zyx", *options)
+    options = ("--resolution", "4,4,9", "--chunk-size", "16,16,8", "--voxel-offset", "-37,5,-101", "--layout", layout)
+    link = served(tmp_path / f"{layout}.npy", "--axes", "zyx", *options)
     viewer.open(link)
     viewer.wait()
     assert viewer.view()["position"] == [offset[i] + voxels.shape[i] // 2 + 0.5 for i in range(3)]
     viewer.assert_panels_filled()
-    assert_every_scale(viewer, "stack", voxels, offset, labels=False)
+    assert_every_scale(viewer, layout, voxels, offset, labels=False)
     viewer.assert_clean()
 
 

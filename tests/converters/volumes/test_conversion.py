@@ -118,7 +118,7 @@ def test_an_image_is_the_reference_at_every_scale(volume: tuple[Triple, dict[str
     bounds = np.iinfo(dtype)
     voxels = np.random.default_rng(seed).integers(bounds.min, bounds.max, (*shape, 1), dtype, endpoint=True)
     with TemporaryDirectory() as folder:
-        check_both_layouts(Path(folder), voxels, options(**chosen), labels=False)
+        check_every_layout(Path(folder), voxels, options(**chosen), labels=False)
 
 
 @given(volume=_volumes(12_000), data_type=st.sampled_from(["uint32", "uint64"]), seed=st.integers(0, 99))
@@ -128,25 +128,28 @@ def test_labels_are_the_reference_at_every_scale(volume: tuple[Triple, dict[str,
     ids = np.array([0, 1, 2, 2**32 - 1] if data_type == "uint32" else [0, 3, 2**53 + 1, 2**64 - 1], data_type)
     voxels = np.random.default_rng(seed).choice(ids, (*shape, 1))
     with TemporaryDirectory() as folder:
-        check_both_layouts(Path(folder), voxels, options(**chosen), labels=True)
+        check_every_layout(Path(folder), voxels, options(**chosen), labels=True)
 
 
-def check_both_layouts(folder: Path, voxels: NDArray[Any], chosen: ConvertOptions, labels: bool) -> None:
-    """Convert [x, y, z, 1] to both layouts and compare every voxel of every scale with the reference."""
+def check_every_layout(folder: Path, voxels: NDArray[Any], chosen: ConvertOptions, labels: bool) -> None:
+    """Convert [x, y, z, 1] to every layout and compare every voxel of every scale with the reference."""
     source = saved(folder, voxels[..., 0])
     shape: Triple = voxels.shape[:3]  # type: ignore[assignment]
-    flat, nested = folder / "flat", folder / "nested"
+    flat, nested, sharded = folder / "flat", folder / "nested", folder / "sharded"
     convert(source, flat, chosen.model_copy(update={"layout": "flat"}), quiet)
     convert(source, nested, chosen.model_copy(update={"layout": "nested"}), quiet)
+    convert(source, sharded, chosen.model_copy(update={"layout": "sharded"}), quiet)
     expected = pyramid(voxels, flat, labels)
     assert_offsets_follow_the_rule(flat, shape, chosen.voxel_offset)
-    for found in (scales_by_tensorstore(flat), scales_by_reader(nested, "nested"), scales_by_reader(flat, "flat")):
+    by_reader = [scales_by_reader(dataset, dataset.name) for dataset in (nested, flat, sharded)]
+    for found in (scales_by_tensorstore(flat), scales_by_tensorstore(sharded), *by_reader):
         assert len(found) == len(expected)
         for scale, reference in zip(found, expected, strict=True):
             assert scale.dtype == voxels.dtype
             np.testing.assert_array_equal(scale, reference)
     assert_counts(flat, "flat")
     assert_counts(nested, "nested")
+    assert_shards(sharded, flat)
 
 
 def assert_counts(dataset: Path, layout: Layout) -> None:
@@ -160,6 +163,33 @@ def assert_counts(dataset: Path, layout: Layout) -> None:
     chunks = [storage.get(name) for scale in info.scales for name in storage.list(scale.key)]
     if info.scales[0].encoding == "raw":
         assert record.counts["empty_chunks"] == sum(not any(chunk or b"") for chunk in chunks)
+
+
+def assert_shards(sharded: Path, flat: Path) -> None:
+    """Every scale lies in shards and nothing else, and the record tells what they take; the chunks are the flat layout's."""
+    record, chunks = read_record(sharded), read_record(flat)
+    assert record is not None
+    assert chunks is not None
+    info = parse_volume_info((sharded / "info").read_bytes())
+    files = [path for scale in info.scales for path in (sharded / scale.key).iterdir()]
+    assert {path.suffix for path in files} == {".shard"}
+    assert all(scale.sharding is not None for scale in info.scales)
+    assert record.counts["stored_bytes"] == sum(path.stat().st_size for path in files)
+    for name in ("chunks", "empty_chunks"):
+        assert record.counts[name] == chunks.counts[name]
+
+
+def test_a_hundred_thousand_chunks_lie_in_few_files(tmp_path: Path) -> None:
+    voxels = np.random.default_rng(9).integers(0, 200, (64, 56, 48), "uint8").repeat(6, 0).repeat(6, 1).repeat(6, 2)
+    summary = convert(saved(tmp_path, voxels), tmp_path / "dataset", options(chunk_size=(8, 8, 8), memory="1GB"), quiet)
+    files = [path for path in (tmp_path / "dataset").rglob("*") if path.is_file()]
+    assert summary.plan.layout == "sharded"
+    assert summary.record.counts["chunks"] > 80_000
+    assert len(files) < 400
+    for found, reference in zip(
+        scales_by_tensorstore(tmp_path / "dataset"), pyramid(voxels[..., np.newaxis], tmp_path / "dataset", False), strict=True
+    ):
+        np.testing.assert_array_equal(found, reference)
 
 
 def test_channels(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.options import ConvertOptions, byte_count
+from converters.options import ConvertOptions
 from converters.volumes.plan import make_plan
 from tests.converters.watching import Watched, ended, session, started
 
