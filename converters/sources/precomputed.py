@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from converters.sources.axes import Arrangement, arrange
 from converters.sources.fingerprints import files_fingerprint
 from converters.sources.source import Report, Source, SourceOptions
 from converters.storage.any_layout import AnyLayoutStorage
-from converters.storage.remote import SCHEMES, RefusedError, RemoteStorage
+from converters.storage.remote import SCHEMES, RefusedError, RemoteStorage, Url, split_url
 from converters.volumes.reader import VolumeReader, chunk_limit, stored_name
 from formats.chunks import check_chunk_format
 from formats.errors import FormatError
@@ -128,9 +127,9 @@ def open_remote(url: str, options: SourceOptions) -> Source:
     options.array: a scale's key; the finest when there is none. Raises SourceError, OptionError.
     """
     place = _dataset_url(url)
-    if urlsplit(place).scheme == "file":
-        return open_precomputed(Path(unquote(urlsplit(place).path)), options)
-    storage = RemoteStorage(place, anonymous=urlsplit(place).scheme == "s3")
+    if place.scheme == "file":
+        return open_precomputed(Path(place.path), options)
+    storage = RemoteStorage(place, anonymous=place.scheme == "s3")
     try:
         storage, data = _with_info(storage)
         if data is None:
@@ -152,17 +151,15 @@ def _with_info(storage: RemoteStorage) -> tuple[RemoteStorage, bytes | None]:
     return known, known.get(_INFO)
 
 
-def _dataset_url(url: str) -> str:
+def _dataset_url(url: str) -> Url:
     """Return the URL of a dataset's folder, a slash at its end, from one in any of the viewer's spellings."""
-    place = url.removeprefix("precomputed://").removesuffix("/").removesuffix("|neuroglancer-precomputed:")
-    scheme, host, path, query, fragment = urlsplit(place)
-    if scheme not in (*SCHEMES, "file") or "|" in place or fragment or not (host or scheme == "file"):
+    place = split_url(url.removeprefix("precomputed://").removesuffix("/").removesuffix("|neuroglancer-precomputed:"))
+    if place is None or place.scheme not in (*SCHEMES, "file") or bool(place.host) == (place.scheme == "file"):
         raise SourceError(
             f"{url}: not a place that is read: a precomputed volume at {', '.join(f'{name}://' for name in SCHEMES)} is, also "
             "written precomputed://URL or URL|neuroglancer-precomputed:; download anything else first"
         )
-    folder = path.rstrip("/").removesuffix(f"/{_INFO}").rstrip("/") + "/"
-    return urlunsplit((scheme, host, folder, query, ""))
+    return replace(place, path=place.path.rstrip("/").removesuffix(f"/{_INFO}").rstrip("/") + "/")
 
 
 def _opened(name: str, storage: _Storage, data: bytes, options: SourceOptions) -> PrecomputedSource:

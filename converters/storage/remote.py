@@ -4,15 +4,16 @@ Credentials for gs:// and s3:// are found as tensorstore finds them (Application
 """
 
 import posixpath
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from converters.storage.files import LARGEST_OBJECT
 from converters.storage.unmarked import unpacked
 
 SCHEMES = ("http", "https", "gs", "s3")
+_URL = re.compile(r"([a-z0-9]+)://([^/?#|]*)(/[^?#|]*)?(\?[^#|]*)?")
 
 _RETRIES = {"max_retries": 5, "initial_delay": "500ms", "max_delay": "10s"}
 """A quarter of a minute, then an unreachable server is an error."""
@@ -23,6 +24,26 @@ _BUCKETS = {"gs": "gcs", "s3": "s3"}
 _REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 _ENDS_BEFORE = "OUT_OF_RANGE"
 _RANGE_IGNORED = "was ignored by server"
+
+
+@dataclass(frozen=True)
+class Url:
+    """A URL in its parts, as they are written: what ends with a slash is a folder. query: with its question mark, or nothing."""
+
+    scheme: str
+    host: str
+    path: str
+    query: str = ""
+
+    def __str__(self) -> str:
+        """Return it as one writes it, without the query, which may hold a secret."""
+        return f"{self.scheme}://{self.host}{self.path}"
+
+
+def split_url(text: str) -> Url | None:
+    """Return a URL in its parts, None for what is none or has a fragment."""
+    match = _URL.fullmatch(text)
+    return None if match is None else Url(match[1], match[2], match[3] or "/", match[4] or "")
 
 
 class RefusedError(PermissionError):
@@ -39,13 +60,13 @@ class NoRangesError(OSError):
 
 @dataclass(frozen=True)
 class RemoteStorage:
-    """Objects below a URL whose path ends in a slash; its query goes with every request.
+    """Objects in the folder at a URL, whose path ends with a slash; its query goes with every request.
 
     anonymous: without credentials (s3 alone; on gs:// tensorstore does without where it finds none).
     limit: bytes that an object may have when it is unpacked.
     """
 
-    url: str
+    url: Url
     anonymous: bool = False
     limit: int = LARGEST_OBJECT
 
@@ -69,22 +90,30 @@ class RemoteStorage:
             return True
 
     def locate(self, name: str) -> str:
-        """Return the object's URL, without the query, which may hold a secret."""
-        scheme, host, path, _, _ = urlsplit(self.url)
-        return urlunsplit((scheme, host, posixpath.normpath(posixpath.join(path, name)), "", ""))
+        """Return the object's URL, without the query."""
+        folder, key = self._place(name)
+        return f"{folder}{key}"
+
+    def _place(self, name: str) -> tuple[Url, str]:
+        """Return an object's folder and its name in it: keys of scales may climb out of a dataset, and buckets know no `..`."""
+        folder, key = self.url, posixpath.normpath(name)
+        while key.startswith("../"):
+            folder, key = _parent(folder), key.removeprefix("../")
+        return folder, key
 
     def _read(self, name: str, byte_range: slice | None) -> bytes | None:
-        scheme, host, path, query, _ = urlsplit(self.url)
-        # Joined here, because a scale's key may climb out of the dataset and a bucket knows no `..`.
-        key = posixpath.normpath(posixpath.join(unquote(path), name)).lstrip("/")
+        folder, key = self._place(name)
         try:
-            store = _store(scheme, host, query, self.anonymous)
-            read = store.read(key, byte_range=byte_range).result(timeout=_SECONDS)
+            read = _store(folder, self.anonymous).read(key, byte_range=byte_range).result(timeout=_SECONDS)
         except TimeoutError as error:
             raise TimeoutError(f"no answer within {_SECONDS} seconds") from error
         except (ValueError, RuntimeError, LookupError, NotImplementedError) as error:
             raise _understood(error) from error
         return None if read.state == "missing" else bytes(read.value)
+
+
+def _parent(folder: Url) -> Url:
+    return replace(folder, path=f"{posixpath.dirname(folder.path.rstrip('/')).rstrip('/')}/")
 
 
 def _understood(error: Exception) -> OSError:
@@ -100,16 +129,15 @@ def _understood(error: Exception) -> OSError:
 
 
 @lru_cache(maxsize=16)
-def _store(scheme: str, host: str, query: str, anonymous: bool) -> Any:
+def _store(folder: Url, anonymous: bool) -> Any:
     import tensorstore
 
     context = {f"{kind}_request_retries": _RETRIES for kind in ("http", "gcs", "s3")}
-    specification = _specification(scheme, host, query, anonymous)
-    return tensorstore.KvStore.open(specification, context=tensorstore.Context(context)).result()
+    return tensorstore.KvStore.open(_specification(folder, anonymous), context=tensorstore.Context(context)).result()
 
 
-def _specification(scheme: str, host: str, query: str, anonymous: bool) -> dict[str, Any]:
-    if scheme in ("http", "https"):
-        return {"driver": "http", "base_url": urlunsplit((scheme, host, "/", query, "")), "path": "/"}
-    bucket = {"driver": _BUCKETS[scheme], "bucket": host}
-    return bucket | {"aws_credentials": {"type": "anonymous"}} if anonymous and scheme == "s3" else bucket
+def _specification(folder: Url, anonymous: bool) -> dict[str, Any]:
+    if folder.scheme in ("http", "https"):
+        return {"driver": "http", "base_url": f"{folder}{folder.query}"}
+    bucket = {"driver": _BUCKETS[folder.scheme], "bucket": folder.host, "path": folder.path.lstrip("/")}
+    return bucket | {"aws_credentials": {"type": "anonymous"}} if anonymous and folder.scheme == "s3" else bucket
