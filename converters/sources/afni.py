@@ -27,7 +27,7 @@ def open_afni(path: Path, options: SourceOptions) -> Source:
     x, y, z = (float(size) for size in header.get_zooms()[:3])
     geometry, more = place(np.array(header.get_affine(), np.float64), VoxelSizes(file, (x, y, z), MM), options)
     scaling = _scaling(file, header, axes, options)
-    image = ImageHeader(voxels, 0, shape, axes, header.get_data_dtype(), geometry, scaling, notes=notes + more)
+    image = ImageHeader(voxels, 0, shape, axes, header.get_data_dtype(), geometry, scaling, notes=notes + more, header=file)
     return header_source(path, image, options)
 
 

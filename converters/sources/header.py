@@ -24,7 +24,8 @@ class ImageHeader:
     """Where the voxels lie in their file and in the world.
 
     file: that holds the voxels, perhaps packed. offset: bytes before them once unpacked. shape: x fastest, first.
-    axes: one letter an axis of shape. label: the header says that these are labels.
+    axes: one letter an axis of shape. label: the header says that these are labels. header: the header's file where it is
+    another one.
     """
 
     file: Path
@@ -36,6 +37,7 @@ class ImageHeader:
     scaling: Scaling | None = None
     label: bool = False
     notes: tuple[str, ...] = ()
+    header: Path | None = None
 
 
 def image_shape(path: Path, told: Iterable[Any]) -> tuple[int, ...]:
@@ -87,7 +89,7 @@ def header_source(path: Path, header: ImageHeader, options: SourceOptions) -> So
         axes, shape, dtype = "c" + axes, (dtype.itemsize, *shape), np.dtype(np.uint8)
     arrangement = arrange(str(path), axes, shape, options)
     array = StoredArray(header.file, header.offset, shape, dtype, header.file.stat().st_mtime_ns)
-    source = MappedSource(path, array, arrangement, header.geometry, header.scaling, header.label, header.notes)
+    source = MappedSource(path, array, arrangement, header.geometry, header.scaling, header.label, header.notes, header.header)
     if is_gzip(header.file):
         return PackedSource(source)
     array.check_size()

@@ -83,7 +83,10 @@ class Scaling:
 
 @dataclass(frozen=True)
 class MappedSource:
-    """A source whose voxels are memory-mapped; see converters.sources.source.Source."""
+    """A source whose voxels are memory-mapped; see converters.sources.source.Source.
+
+    header: the file that holds the header, where it is neither path nor that of the voxels.
+    """
 
     path: Path
     array: StoredArray
@@ -92,6 +95,7 @@ class MappedSource:
     scaling: Scaling | None = None
     label: bool = False
     notes: tuple[str, ...] = ()
+    header: Path | None = None
 
     @property
     def name(self) -> str:
@@ -105,7 +109,7 @@ class MappedSource:
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the size and time of change of the file, and of the header's where that is another one."""
-        return files_fingerprint((self.path, self.array.file))
+        return files_fingerprint((self.path, self.array.file, self.header or self.path))
 
     @property
     def shape(self) -> Triple:

@@ -114,6 +114,7 @@ def _source(found: _Found, path: Path, voxels: Path, options: SourceOptions) -> 
         scaling=_scaling(found),
         label=found.number("intent_code") == _LABEL_INTENT,
         notes=notes + more,
+        header=found.path,
     )
     return header_source(path, header, options)
 

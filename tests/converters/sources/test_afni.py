@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from converters.errors import OptionError, SourceError
-from converters.sources.opening import fingerprint, open_source
+from converters.sources.opening import open_source
 from converters.sources.source import SourceOptions
 from formats.grid import Box
 
@@ -37,7 +37,7 @@ def test_the_affine_is_nibabels(name):
     source = opened(DATA / name, time=0)
     np.testing.assert_allclose(source.geometry.affine, nib.load(DATA / name).affine[:3] * 1e6)
     assert source.geometry.resolution == (3e6, 3e6, 3e6)
-    assert set(fingerprint(DATA / name)) == {
+    assert set(source.fingerprint()) == {
         Path(name).stem + ".HEAD",
         Path(name).stem + (".BRIK.gz" if "4d" in name else ".BRIK"),
     }

@@ -1,17 +1,22 @@
-import json
 import subprocess
 import sys
+from importlib import import_module
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from converters.errors import DamagedError, SourceError
-from converters.sources.opening import fingerprint, open_source
+from converters.sources import opening
+from converters.sources.opening import absolute, is_url, open_source
 from converters.sources.source import SourceOptions
 from formats.grid import Box
 
-READ = ".nii, .nii.gz, .hdr, .img, .hdr.gz, .img.gz, .mgh, .mgz, .mgh.gz, .head, .brik, .brik.gz, .npy"
+READ = (
+    ".nii, .nii.gz, .hdr, .img, .hdr.gz, .img.gz, .mgh, .mgz, .mgh.gz, .head, .brik, .brik.gz, .npy, .npz, .tif, .tiff, .btf, "
+    ".tf8, .lsm, .png, .jpg, .jpeg, .h5, .hdf5, .hdf, .he5, .cmap, .nrrd, .nhdr, .mrc, .map, .rec, .st, .ali, .ccp4, .mrc.gz, .map.gz, "
+    ".rec.gz, .json"
+)
 NM = SourceOptions(resolution=(1.0, 1.0, 1.0))
 
 
@@ -21,19 +26,72 @@ def refusal(path):
     return str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.npy", "a.mgz"])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.npy", "a.npz", "a.mgz", "a.tif", "a.h5", "a.nrrd", "a.mrc", "a.json"])
 def test_a_file_that_is_not_there(tmp_path, name):
     assert refusal(tmp_path / name) == f"{tmp_path / name}: no such file"
 
 
-@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.npy", "a.mgz", "a.hdr", "a.tif"])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.npy", "a.npz", "a.mgz", "a.hdr", "a.tif", "a.nrrd", "a.mrc.gz"])
 def test_an_empty_file(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
     assert refusal(tmp_path / name) == f"{tmp_path / name}: the file is empty (0 bytes); copy it again"
 
 
-def test_a_directory(tmp_path):
-    assert refusal(tmp_path) == f"{tmp_path}: a directory; give the path of a file ({READ})"
+def test_a_folder_of_nothing_that_is_known(tmp_path):
+    assert refusal(tmp_path).startswith(f"{tmp_path}: holds no files, and no slices that are read: these are .tif, ")
+
+
+def test_every_reader_is_there():
+    slices_and_patterns = ("slices:open_folder", "slices:open_pattern", "pieces:open_pattern")
+    for _, name in (*opening._READERS, *opening._FOLDERS, *((None, name) for name in slices_and_patterns)):
+        module, _, function = name.partition(":")
+        assert callable(getattr(import_module(f"converters.sources.{module}"), function))
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        ("a.NII.GZ", "nifti:open_nifti"),
+        ("a.ome.tif", "tiff:open_tiff"),
+        ("a.npz", "npz:open_npz"),
+        ("a.seg.nrrd", "nrrd:open_nrrd"),
+        ("emd_1234.map.gz", "mrc:open_mrc"),
+        ("a.mgh.gz", "mgh:open_mgh"),
+        ("a.hdr.gz", "nifti:open_pair"),
+        ("a.h5", "hdf5:open_hdf5"),
+        ("a.json", "pieces:open_pieces"),
+        ("x{1}y{1}z{1}.h5", "pieces:open_pattern"),
+        ("a*.tif", "slices:open_pattern"),
+        ("a[0-9].png", "slices:open_pattern"),
+        ("folder", "slices:open_folder"),
+        ("folder/info", "precomputed:open_precomputed"),
+        ("folder/zarr.json", "zarr:open_zarr"),
+        ("folder/.zattrs", "zarr:open_zarr"),
+        ("folder/attributes.json", "n5:open_n5"),
+    ],
+)
+def test_which_reader_opens_what(tmp_path, monkeypatch, name, reader):
+    monkeypatch.setattr(opening, "_reader", lambda reader: lambda path, options: (reader, path))
+    folder = tmp_path / "folder"
+    if name.startswith("folder"):
+        folder.mkdir()
+    if not set(name) & set("*[{") and name != "folder":
+        (tmp_path / name).write_bytes(b"a")
+    place = folder if name.startswith("folder") else tmp_path / name
+    assert open_source(place, NM) == (reader, place)
+
+
+def test_a_name_with_the_signs_of_a_pattern(tmp_path):
+    np.save(tmp_path / "a[1]{2}*.npy", np.zeros((2, 3)))
+    assert open_source(tmp_path / "a[1]{2}*.npy", NM).shape == (3, 2, 1)
+
+
+def test_a_place_means_the_same_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute("a/*.tif") == f"{tmp_path}/a/*.tif"
+    assert absolute("https://example.org/a") == "https://example.org/a"
+    assert is_url("gs://bucket/a")
+    assert not is_url("a/b")
 
 
 @pytest.mark.parametrize("name", ["a.docx", "a", "nii", "a.nii.zip"])
@@ -54,7 +112,9 @@ def test_a_file_that_may_not_be_read(tmp_path, name, monkeypatch):
     assert refusal(path) == f"{path}: cannot be read (Permission denied)"
 
 
-@pytest.mark.parametrize("name", ["a.nii", "a.NII.GZ", "a.npy", "a.mgh", "a.mgz", "a.hdr", "a.head"])
+@pytest.mark.parametrize(
+    "name", ["a.nii", "a.NII.GZ", "a.npy", "a.npz", "a.mgh", "a.mgz", "a.hdr", "a.head", "a.tif", "a.h5", "a.nrrd", "a.mrc"]
+)
 @pytest.mark.parametrize("data", [b"a", bytes(100), bytes(range(256)) * 10, b"\x1f\x8b" + bytes(range(256))])
 def test_something_else_by_that_name(tmp_path, name, data):
     for other in (name, "a.img", "a.brik"):
@@ -70,9 +130,6 @@ def test_a_pair_of_which_one_is_missing(tmp_path, name):
     )
     sentence = f"{tmp_path / name}: one file of a pair, and {other} is not beside it: copy it there"
     assert refusal(tmp_path / name) == sentence
-    with pytest.raises(SourceError) as refused:
-        fingerprint(tmp_path / name)
-    assert str(refused.value) == sentence
 
 
 @pytest.mark.parametrize("name", ["a.img", "a.hdr"])
@@ -80,9 +137,9 @@ def test_a_pair_is_opened_by_either_file(tmp_path, name):
     array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
     nib.save(nib.Nifti1Pair(array, np.eye(4)), tmp_path / "a.img")
     source = open_source(tmp_path / name, SourceOptions())
-    assert source.path == tmp_path / name
+    assert source.name == str(tmp_path / name)
     np.testing.assert_array_equal(source.read(Box((0, 0, 0), (2, 3, 4)))[..., 0], array)
-    assert set(fingerprint(tmp_path / name)) == {"a.img", "a.hdr"}
+    assert set(source.fingerprint()) == {"a.img", "a.hdr"}
 
 
 def test_an_analyze_pair_tells_what_is_not_known_of_it(tmp_path):
@@ -95,17 +152,6 @@ def test_an_analyze_pair_tells_what_is_not_known_of_it(tmp_path):
         "neither sform nor qform places the volume: x is taken to run from right to left and 0 to be the centre",
         "a.mat, where SPM keeps the orientation of such a pair, is not read",
     )
-
-
-def test_a_fingerprint_tells_size_and_time(tmp_path):
-    path = tmp_path / "a.npy"
-    np.save(path, np.zeros((2, 3)))
-    stat = path.stat()
-    print_ = fingerprint(path)
-    assert print_ == {"a.npy": {"size": 176, "mtime_ns": stat.st_mtime_ns}}
-    assert json.loads(json.dumps(print_)) == print_
-    with pytest.raises(SourceError, match=r"b\.npy: cannot be read \(No such file or directory\)"):
-        fingerprint(tmp_path / "b.npy")
 
 
 def test_a_file_that_changes_while_it_is_read(tmp_path):
