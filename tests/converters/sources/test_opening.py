@@ -14,8 +14,8 @@ from formats.grid import Box
 
 READ = (
     ".nii, .nii.gz, .hdr, .img, .hdr.gz, .img.gz, .mgh, .mgz, .mgh.gz, .head, .brik, .brik.gz, .npy, .npz, .tif, .tiff, .btf, "
-    ".tf8, .lsm, .png, .jpg, .jpeg, .h5, .hdf5, .hdf, .he5, .cmap, .nrrd, .nhdr, .mrc, .map, .rec, .st, .ali, .ccp4, .mrc.gz, .map.gz, "
-    ".rec.gz, .json"
+    ".tf8, .lsm, .png, .jpg, .jpeg, .h5, .hdf5, .hdf, .he5, .cmap, .nrrd, .nhdr, .mrc, .map, .rec, .st, .ali, .ccp4, .mrc.gz, "
+    ".map.gz, .rec.gz, .json"
 )
 NM = SourceOptions(resolution=(1.0, 1.0, 1.0))
 
