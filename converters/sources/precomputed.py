@@ -129,7 +129,7 @@ def open_remote(url: str, options: SourceOptions) -> Source:
     place = _dataset_url(url)
     if place.scheme == "file":
         return open_precomputed(Path(place.path), options)
-    storage = RemoteStorage(place, anonymous=place.scheme == "s3")
+    storage = RemoteStorage(place, anonymous=place.scheme in ("gs", "s3"))
     try:
         storage, data = _with_info(storage)
         if data is None:

@@ -21,6 +21,7 @@ _SECONDS = 300
 """How long one object may take, retries counted in."""
 _BUCKETS = {"gs": "gcs", "s3": "s3"}
 """Scheme -> tensorstore's driver."""
+_PUBLIC_BUCKETS = "https://storage.googleapis.com"
 _REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 _ENDS_BEFORE = "OUT_OF_RANGE"
 _RANGE_IGNORED = "was ignored by server"
@@ -62,7 +63,7 @@ class NoRangesError(OSError):
 class RemoteStorage:
     """Objects in the folder at a URL, whose path ends with a slash; its query goes with every request.
 
-    anonymous: without credentials (s3 alone; on gs:// tensorstore does without where it finds none).
+    anonymous: without credentials, as public buckets on gs:// and s3:// are read.
     limit: bytes that an object may have when it is unpacked.
     """
 
@@ -139,5 +140,8 @@ def _store(folder: Url, anonymous: bool) -> Any:
 def _specification(folder: Url, anonymous: bool) -> dict[str, Any]:
     if folder.scheme in ("http", "https"):
         return {"driver": "http", "base_url": f"{folder}{folder.query}"}
+    if folder.scheme == "gs" and anonymous:
+        # Where the viewer reads public buckets; tensorstore's driver complains on the terminal where it finds no credentials.
+        return {"driver": "http", "base_url": _PUBLIC_BUCKETS, "path": f"/{folder.host}{folder.path}"}
     bucket = {"driver": _BUCKETS[folder.scheme], "bucket": folder.host, "path": folder.path.lstrip("/")}
-    return bucket | {"aws_credentials": {"type": "anonymous"}} if anonymous and folder.scheme == "s3" else bucket
+    return bucket | {"aws_credentials": {"type": "anonymous"}} if anonymous else bucket

@@ -176,8 +176,10 @@ def test_other_urls_are_refused(url: str) -> None:
 
 
 def test_buckets_are_tensorstores() -> None:
-    specification, s3 = remote._specification, Url("s3", "bucket", "/a b/")
-    assert specification(Url("gs", "bucket", "/a/b/"), False) == {"driver": "gcs", "bucket": "bucket", "path": "a/b/"}
+    specification, gs, s3 = remote._specification, Url("gs", "bucket", "/a b/"), Url("s3", "bucket", "/a b/")
+    assert specification(gs, False) == {"driver": "gcs", "bucket": "bucket", "path": "a b/"}
+    public = {"driver": "http", "base_url": "https://storage.googleapis.com", "path": "/bucket/a b/"}
+    assert specification(gs, True) == public
     assert specification(s3, False) == {"driver": "s3", "bucket": "bucket", "path": "a b/"}
     assert specification(s3, True) == specification(s3, False) | {"aws_credentials": {"type": "anonymous"}}
 
@@ -398,7 +400,7 @@ def test_a_server_without_ranges_serves_what_has_no_shards(served: Served) -> No
 
 
 class Failing(BaseHTTPRequestHandler):
-    """Answers the info, and each other path with the status at its end; remembers what it was asked."""
+    """Answers with the status that the path begins with, behind an i (`/i500/info`) with the info; keeps what it was asked."""
 
     asked: list[str]
     info: bytes
@@ -406,7 +408,8 @@ class Failing(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         type(self).asked.append(self.path)
         path = self.path.partition("?")[0]
-        status = 200 if path.endswith("/info") and "404" not in path else int(path.split("/")[1])
+        begin = path.split("/")[1]
+        status = 200 if begin.startswith("i") and path.endswith("/info") else int(begin.removeprefix("i"))
         body = self.info if status == 200 else b"no"
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -432,11 +435,17 @@ def test_a_server_that_has_no_info(failing: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "message"), [(403, "the server refuses: Forbidden"), (500, "retry attempts failed: Internal Server")]
+    ("place", "message"),
+    [
+        ("403", "the server refuses: Forbidden"),
+        ("500", "retry attempts failed: Internal Server"),
+        ("i403", "the server refuses: Forbidden"),
+        ("i500", "retry attempts failed: Internal Server"),
+    ],
 )
-def test_a_server_that_fails_is_told_and_not_taken_for_zeros(failing: str, status: int, message: str) -> None:
-    with pytest.raises(SourceError, match=rf"^{failing}/{status}: cannot be read \(.*{message}"):
-        open_source(f"{failing}/{status}", SourceOptions())
+def test_a_server_that_fails_is_told_and_not_taken_for_zeros(failing: str, place: str, message: str) -> None:
+    with pytest.raises(SourceError, match=rf"^{failing}/{place}: cannot be read \(.*{message}"):
+        open_source(f"{failing}/{place}", SourceOptions())
 
 
 @pytest.mark.parametrize("status", [403, 500])
@@ -447,6 +456,19 @@ def test_a_server_that_begins_to_fail_is_told_and_not_taken_for_zeros(failing: s
     broken = type(source)(source.name, lost, source.scale, source.arrangement, source.geometry, (), {})
     with pytest.raises(DamagedError, match=rf"^{failing}/{status}/8_8_40/-?\d+-.*: .*HTTP code {status}"):
         whole(broken)
+
+
+def test_credentials_are_tried_where_a_bucket_is_not_public(failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bucket without credentials refuses, with them it answers: both played by the server."""
+
+    def specification(folder: Url, anonymous: bool) -> dict[str, Any]:
+        return {"driver": "http", "base_url": failing, "path": "/403/" if anonymous else "/200/"}
+
+    monkeypatch.setattr(remote, "_specification", specification)
+    remote._store.cache_clear()
+    source: Any = open_source("s3://bucket/x", SourceOptions())
+    assert source.shape == SHAPE
+    assert not source.reader.storage.anonymous
 
 
 def test_a_server_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
