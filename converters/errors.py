@@ -9,7 +9,8 @@ ConverterError
 ├── DatasetError        a dataset that cannot be read
 ├── BusyError           another run is writing the dataset
 ├── DiskFullError       no room is left where the dataset goes
-└── WorkerError         a worker process died
+├── TaskError           one task failed in a way that was not foreseen
+└── WorkerError         a worker process died, or the cluster is gone
 """
 
 
@@ -49,5 +50,9 @@ class DiskFullError(ConverterError):
     """No room is left where the dataset goes."""
 
 
+class TaskError(ConverterError):
+    """One task failed in a way that was not foreseen; others may not."""
+
+
 class WorkerError(ConverterError):
-    """A worker process died."""
+    """A worker process died, or the cluster is gone."""

@@ -1,22 +1,43 @@
-"""Running tasks one after the other, in processes, or wherever an executor of concurrent.futures takes them."""
+"""Running tasks one after the other, in processes, or on a cluster: what an executor of concurrent.futures can, nothing wider."""
 
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from multiprocessing.connection import wait as wait_for_handles
 from typing import ParamSpec, TypeVar
 
-from converters.errors import WorkerError
+from converters.cluster import ClusterExecutor, is_killed_worker, open_cluster
+from converters.errors import ConverterError, DamagedError, TaskError, WorkerError
+from converters.memory import available_memory
+from converters.storage.files import raise_if_full
+from formats.errors import FormatError
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_LOOK_SECONDS = 5
+"""How often a cluster is asked how many threads it has, while no task ends."""
+
+_PR_SET_PDEATHSIG = 1
+"""From Linux's prctl.h."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why one task could not be done while others can; str(error) is one sentence for the user."""
+
+    error: ConverterError | FormatError
 
 
 class SerialExecutor(Executor):
@@ -33,7 +54,12 @@ class SerialExecutor(Executor):
 
 
 class _Processes(ProcessPoolExecutor):
-    """Worker processes that never see Ctrl-C, not even while they start."""
+    """Worker processes that never see Ctrl-C, not even while they start, and end with the thread that gives them their tasks."""
+
+    def __init__(self, workers: int) -> None:
+        # Spawned: the server that starts conversions has threads, which forks do not survive.
+        super().__init__(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+        self.workers = workers
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Hand the task to a worker, one started for it when none is free."""
@@ -46,52 +72,130 @@ class _Processes(ProcessPoolExecutor):
 
 
 def worker_count(executor: str) -> int:
-    """Return how many tasks `serial`, `processes` or `processes:N` runs at once; processes alone takes one a core."""
-    name, _, number = executor.partition(":")
-    if name == "serial":
-        return 1
-    return int(number) if number else _cores()
+    """Return how many tasks an executor runs at once, by its name; that of a cluster is connected to for it."""
+    with open_executor(executor) as opened:
+        return workers_of(opened)
+
+
+def workers_of(executor: Executor) -> int:
+    """Return how many tasks an executor of open_executor runs at once; a cluster's threads now, at least 1.
+
+    Raises WorkerError when the cluster's scheduler is gone.
+    """
+    if isinstance(executor, ClusterExecutor):
+        return max(1, executor.threads())
+    return executor.workers if isinstance(executor, _Processes) else 1
+
+
+def memory_of(executor: Executor) -> int:
+    """Return the bytes that the tasks of an executor can take together: of this machine, or of the cluster's workers.
+
+    Raises WorkerError when the cluster's scheduler is gone.
+    """
+    return executor.memory_bytes() if isinstance(executor, ClusterExecutor) else available_memory()
 
 
 def open_executor(executor: str) -> Executor:
-    """Return the executor that `serial`, `processes` or `processes:N` names; use it as a context."""
+    """Return the executor of a name: `serial`, `processes` (one a core), `processes:N`, or the address of a Dask scheduler.
+
+    Use it as a context, and from the thread that opened it. Raises OptionError when a cluster cannot be used.
+    """
     if executor == "serial":
         return SerialExecutor()
-    # Spawned: the server that starts conversions has threads, which forks do not survive.
-    context = multiprocessing.get_context("spawn")
-    return _Processes(worker_count(executor), mp_context=context, initializer=_start_worker)
+    if "://" in executor:
+        return open_cluster(executor)
+    number = executor.partition(":")[2]
+    return _Processes(int(number) if number else _cores())
 
 
 def run(
     executor: Executor, function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, max_pending: int
 ) -> Generator[tuple[TaskT, ResultT], None, None]:
-    """Yield (task, result) as each finishes; on any error cancel what has not started and wait for what has.
+    """Yield (task, result) as each finishes; the first task that fails ends all, as run_each does for some errors.
 
-    Close it (contextlib.closing) where the loop over it may be left early: then nothing runs any more. Only submit, wait, result
-    and cancel are used, so that any executor of concurrent.futures will do.
-    Raises what the task raised, and WorkerError when a worker process died.
+    Raises what the task raised: a ConverterError or FormatError, TaskError for what was not foreseen.
+    """
+    with closing(run_each(executor, function, tasks, max_pending=max_pending)) as finished:
+        for task, result in finished:
+            if isinstance(result, Failure):
+                raise result.error
+            yield task, result
+
+
+def run_each(
+    executor: Executor, function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, max_pending: int
+) -> Generator[tuple[TaskT, ResultT | Failure], None, None]:
+    """Yield (task, result) as each finishes, (task, Failure) for one that fails alone: the others go on.
+
+    Close it (contextlib.closing) where the loop over it may be left early: what has not started is cancelled then, what has is
+    waited for, and nothing runs any more. Only submit, wait, result and cancel are used, so that any executor of
+    concurrent.futures will do. max_pending: how many tasks are handed out at once; a cluster gets one a thread that it has.
+    Ends with DiskFullError, ValueRefusedError and every other ConverterError of a task but DamagedError and TaskError, which are
+    failures, as FormatError is; with WorkerError when a process of the pool died, or the cluster's scheduler is gone.
     """
     waiting = iter(tasks)
     pending: dict[Future[ResultT], TaskT] = {}
+    attempt = partial(_attempt, function)
+    cluster = executor if isinstance(executor, ClusterExecutor) else None
 
-    def submit(count: int) -> None:
-        for task in islice(waiting, count):
-            pending[executor.submit(function, task)] = task
+    def submit() -> None:
+        # A cluster's workers come and go.
+        room = workers_of(cluster) if cluster else max_pending
+        for task in islice(waiting, max(0, room - len(pending))):
+            pending[executor.submit(attempt, task)] = task
 
     try:
-        submit(max_pending)
+        submit()
         while pending:
-            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            # What is done when a scheduler is lost may never be told: submit() asks for it.
+            done, _ = wait(pending, timeout=_LOOK_SECONDS if cluster else None, return_when=FIRST_COMPLETED)
             for future in done:
-                yield pending.pop(future), future.result()
-            submit(len(done))
+                task, result = pending.pop(future), _outcome(future)
+                yield task, result
+            submit()
     except BrokenProcessPool as error:
         raise WorkerError(
             "a worker process died before its block was done (out of memory or killed); run the same command again, "
             "with a smaller --memory or fewer --executor processes:N if memory was short"
         ) from error
+    except CancelledError as error:
+        raise cluster.lost() if cluster else error from None
     finally:
         wait([future for future in pending if not future.cancel()])
+        if cluster and pending:
+            cluster.settle()
+
+
+def _attempt(function: Callable[[TaskT], ResultT], task: TaskT) -> ResultT:
+    """Do a task where it runs. What it raises is ours then, and so can be sent to another process."""
+    try:
+        return function(task)
+    except (ConverterError, FormatError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError):
+            raise_if_full(error, error.filename or "a file")
+        raise TaskError(_told(error)) from error
+
+
+def _outcome(future: Future[R]) -> R | Failure:
+    """Return a task's result, or why it failed. Raises what ends all tasks."""
+    try:
+        return future.result()
+    except (DamagedError, TaskError, FormatError) as error:
+        return Failure(error)
+    except (ConverterError, BrokenProcessPool, CancelledError):
+        raise
+    except Exception as error:
+        if is_killed_worker(error):
+            return Failure(TaskError("each worker that did it was lost, again and again: out of memory or killed"))
+        raise WorkerError(
+            f"a block could not be sent to a worker or back ({_told(error)}); all must have the same glassine and libraries"
+        ) from error
+
+
+def _told(error: Exception) -> str:
+    return ": ".join(filter(None, [type(error).__name__, str(error)]))
 
 
 def _cores() -> int:
@@ -102,11 +206,23 @@ def _cores() -> int:
 def _start_worker() -> None:
     # Ctrl-C reaches the whole process group: the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        _be_killed_with_parent()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
+def _be_killed_with_parent() -> None:
+    """Ask the kernel to kill this worker when the thread that started it ends: it need not wait for a long call to return.
+
+    That thread is the one that gives the pool its tasks.
+    """
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _end_with_parent() -> None:
-    """End this worker as soon as its parent is gone, however it went."""
+    """End this worker as soon as its parent is gone, however it went, also where or before the kernel was asked to."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait_for_handles([parent.sentinel])

@@ -2,11 +2,13 @@
 
     convert SOURCE DATASET OPTIONS   a conversion; OPTIONS: ConvertOptions as JSON
     convert-killed N SOURCE ...      the same, killed in the place of the Nth renaming (from 0) for all to see
-    tasks SECONDS                    two workers that sleep
+    held SECONDS                     two workers in a call that lets no other thread run
+    tasks SECONDS [EXECUTOR]         workers that sleep, two processes without EXECUTOR
 
 Lines on standard output tell how far it is. Tasks for workers are here too: they import nothing heavy.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -14,8 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from converters.errors import ConverterError, ValueRefusedError
+from converters.errors import ConverterError, DamagedError, ValueRefusedError
 from converters.executor import open_executor, run
+from formats.errors import DecodeError
 
 
 def double(number: int) -> int:
@@ -43,6 +46,61 @@ def sleep(seconds: float) -> int:
     return os.getpid()
 
 
+def hold_all_threads(seconds: float) -> None:
+    """Sleep in a call that lets no other thread of this process run."""
+    import ctypes
+
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+
+
+class UnpicklableError(Exception):
+    """An error that cannot be made again from its message, as many libraries have them."""
+
+    def __init__(self, place: str, number: int) -> None:
+        super().__init__(f"{place} is odd")
+        self.number = number
+
+
+def fail_at_three(number: int) -> int:
+    if number == 3:
+        raise UnpicklableError("block 3", number)
+    return number
+
+
+def damaged_at_three(number: int) -> int:
+    if number == 3:
+        raise DamagedError("block 3 is cut short")
+    return number
+
+
+def full_at_three(number: int) -> int:
+    if number == 3:
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/0-64")
+    return number
+
+
+def undecodable_at_three(number: int) -> int:
+    if number == 3:
+        raise DecodeError("chunk 3 has 7 bytes, expected 8")
+    return number
+
+
+def leave_number(work: tuple[float, int]) -> int:
+    """Sleep some seconds and return a number."""
+    seconds, number = work
+    time.sleep(seconds)
+    return number
+
+
+def leave_traces(trace: tuple[str, float, int]) -> int:
+    """Write a file into a folder, sleep some seconds, write another one."""
+    folder, seconds, number = trace
+    Path(folder, f"begun{number}").touch()
+    time.sleep(seconds)
+    Path(folder, f"ended{number}").touch()
+    return number
+
+
 def say(*words: object) -> None:
     sys.stdout.write(" ".join(map(str, words)) + "\n")
     sys.stdout.flush()
@@ -53,7 +111,9 @@ def main(arguments: list[str]) -> int:
     try:
         say("begin")
         if arguments[0] == "tasks":
-            _tasks(float(arguments[1]))
+            _tasks(float(arguments[1]), *arguments[2:])
+        elif arguments[0] == "held":
+            _held(float(arguments[1]))
         elif arguments[0] == "convert-killed":
             _die_renaming(int(arguments[1]), Path(arguments[3]))
             _convert(*arguments[2:])
@@ -67,10 +127,15 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _tasks(seconds: float) -> None:
-    with open_executor("processes:2") as executor:
+def _tasks(seconds: float, name: str = "processes:2") -> None:
+    with open_executor(name) as executor:
         for _, process in run(executor, sleep, [seconds] * 1000, max_pending=4):
             say("worked", process)
+
+
+def _held(seconds: float) -> None:
+    with open_executor("processes:2") as executor:
+        list(run(executor, hold_all_threads, [seconds] * 2, max_pending=2))
 
 
 def _convert(source: str, dataset: str, options: str) -> None:

@@ -9,9 +9,20 @@ from typing import Any
 
 import pytest
 
-from converters.errors import ValueRefusedError, WorkerError
-from converters.executor import SerialExecutor, open_executor, run, worker_count
-from tests.converters.running import die_at_three, double, process_of, refuse_three
+from converters.errors import ConverterError, DamagedError, DiskFullError, TaskError, ValueRefusedError, WorkerError
+from converters.executor import Failure, SerialExecutor, memory_of, open_executor, run, run_each, worker_count, workers_of
+from converters.memory import available_memory
+from formats.errors import DecodeError, FormatError
+from tests.converters.running import (
+    damaged_at_three,
+    die_at_three,
+    double,
+    fail_at_three,
+    full_at_three,
+    process_of,
+    refuse_three,
+    undecodable_at_three,
+)
 from tests.converters.watching import assert_nothing_runs, ended, session, started, wait_for
 
 
@@ -129,10 +140,92 @@ def test_processes() -> None:
             list(run(executor, double, range(2), max_pending=4))
 
 
-def test_worker_count() -> None:
-    assert worker_count("serial") == 1
-    assert worker_count("processes:7") == 7
-    assert worker_count("processes") == len(os.sched_getaffinity(0))
+FAILING: list[tuple[Callable[[int], int], type[ConverterError | FormatError], str]] = [
+    (damaged_at_three, DamagedError, "block 3 is cut short"),
+    (undecodable_at_three, DecodeError, "chunk 3 has 7 bytes, expected 8"),
+    # Not one of ours, and one that no process can make again from what another one sends.
+    (fail_at_three, TaskError, "UnpicklableError: block 3 is odd"),
+]
+
+
+@pytest.mark.parametrize("executor", ["serial", "processes:2"])
+def test_a_task_that_fails_alone_is_named_and_the_others_are_done(executor: str) -> None:
+    with open_executor(executor) as opened:
+        for function, kind, message in FAILING:
+            results = dict(run_each(opened, function, range(10), max_pending=4))
+            failed = results.pop(3)
+            assert isinstance(failed, Failure)
+            assert type(failed.error) is kind
+            assert str(failed.error) == message
+            assert results == {n: n for n in range(10) if n != 3}
+            with pytest.raises(kind, match=message):
+                list(run(opened, function, range(10), max_pending=4))
+
+
+@pytest.mark.parametrize("executor", ["serial", "processes:2"])
+def test_some_errors_end_all(executor: str) -> None:
+    with open_executor(executor) as opened:
+        with pytest.raises(ValueRefusedError, match="the value 3 is refused"):
+            list(run_each(opened, refuse_three, range(100), max_pending=4))
+        with pytest.raises(DiskFullError, match=r"/data/0-64: no room is left on the disk .* run the same command again"):
+            list(run_each(opened, full_at_three, range(100), max_pending=4))
+
+
+def test_a_dead_worker_ends_all() -> None:
+    with open_executor("processes:2") as executor, pytest.raises(WorkerError, match="a worker process died"):
+        list(run_each(executor, die_at_three, range(100), max_pending=4))
+
+
+def test_what_cannot_be_sent_ends_all() -> None:
+    with open_executor("processes:2") as executor, pytest.raises(WorkerError) as caught:
+        list(run_each(executor, double, [threading.Lock()], max_pending=4))  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "a block could not be sent to a worker or back (TypeError: cannot pickle '_thread.lock' object); "
+        "all must have the same glassine and libraries"
+    )
+
+
+def test_ctrl_c_in_a_task_of_this_process_is_no_failure() -> None:
+    def interrupted(number: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run_each(SerialExecutor(), interrupted, range(3), max_pending=1))
+
+
+@pytest.mark.parametrize(("name", "count"), [("serial", 1), ("processes:7", 7), ("processes", len(os.sched_getaffinity(0)))])
+def test_workers(name: str, count: int) -> None:
+    with open_executor(name) as executor:
+        assert workers_of(executor) == count
+        assert 0.5 * available_memory() < memory_of(executor) < 2 * available_memory()
+    assert worker_count(name) == count
+
+
+def test_workers_outlive_other_threads_than_the_one_that_uses_them() -> None:
+    results: list[tuple[int, int]] = []
+
+    def work() -> None:
+        with open_executor("processes:2") as executor:
+            list(run(executor, double, range(4), max_pending=4))
+            bystander = threading.Thread(target=time.sleep, args=(0.01,))
+            bystander.start()
+            bystander.join()
+            results.extend(run(executor, double, range(20), max_pending=4))
+
+    user = threading.Thread(target=work)
+    user.start()
+    user.join()
+    assert sorted(results) == [(n, 2 * n) for n in range(20)]
+
+
+def test_a_worker_that_no_thread_of_it_can_interrupt_ends_with_a_parent_that_is_killed() -> None:
+    with started("held", 60) as process:
+        wait_for(process, lambda line: line == "begin\n")
+        _wait_for_workers(process)
+        time.sleep(1)
+        process.kill()
+        process.wait()
+        assert_nothing_runs(process)
 
 
 def test_workers_end_with_a_parent_that_is_killed() -> None:
