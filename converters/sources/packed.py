@@ -138,7 +138,7 @@ class PackedSource:
         return self.unpacked.scaled(self.unpacked.arrangement.view(stored[index]))
 
     def spooled(self, directory: Path, report: Report) -> MappedSource:
-        """Return a source over the unpacked voxels, which are written into directory.
+        """Return a source over the unpacked voxels, written into directory unless the same version of them is there already.
 
         Raises SourceError for a file that is cut short or corrupt anywhere, DiskFullError where no room is left.
         """
@@ -146,8 +146,11 @@ class PackedSource:
         part, _ = whole.array.stretch(whole.arrangement.index(whole.arrangement.box()))
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            spool = directory / f"{self.unpacked.path.name}.spool"
-            self._write_whole(spool, part, report)
+            # The array's own place is in the name, because a file may hold several.
+            version = f"{whole.array.modified_ns:x}.{part.offset}"
+            spool = directory / f"{self.unpacked.path.name}.{version}.spool"
+            if not spool.exists():
+                self._write_whole(spool, part, report)
             array = replace(part, file=spool, offset=0, modified_ns=spool.stat().st_mtime_ns)
         except OSError as error:
             if error.errno in _NO_ROOM:
@@ -160,7 +163,7 @@ class PackedSource:
     def _write_whole(self, spool: Path, part: StoredArray, report: Report) -> None:
         """Write the part's bytes to spool, which appears when it is complete and the whole stream has proved sound."""
         whole = self.unpacked.array
-        descriptor, name = tempfile.mkstemp(dir=spool.parent, prefix=f"{spool.name}.")
+        descriptor, name = tempfile.mkstemp(dir=spool.parent, prefix=f".{spool.name}.", suffix=".tmp")
         try:
             with open(descriptor, "wb") as file:
                 pieces = _pieces(part.file, self.packing, whole.offset + whole.nbytes, report)

@@ -19,7 +19,7 @@ from converters.storage.storage import open_storage
 from converters.volumes.contrast import contrast_of, sample_stride
 from converters.volumes.inputs import Input, SourceInput, Spool
 from converters.volumes.outputs import ChunkFiles, Output, ShardParts
-from converters.volumes.plan import Budget, Plan, budget_of, make_plan, volume_info, workers_within
+from converters.volumes.plan import Budget, Plan, budget_of, make_plan, volume_info, unit_for, workers_within
 from converters.volumes.reader import VolumeReader
 from converters.volumes.results import BlockResult
 from converters.volumes.shards import ShardTask, shard_numbers, write_shard
@@ -139,9 +139,9 @@ def _write_scales(plan: Plan, held: Claim, work: Work) -> list[BlockResult]:
 def _readable(plan: Plan, held: Claim, work: Work) -> Source:
     """Return the source unpacked."""
     source = plan.source.spooled(held.spool, lambda done, total: work.report(Progress("unpack", done, total, "bytes")))
-    if source is not plan.source or plan.unit is None:
+    if source.block == (1, 1, 1):
         return source
-    unpacked = UnpackedSource(source, held.spool / "source", plan.unit)
+    unpacked = UnpackedSource(source, held.spool / "source", unit_for(source, plan.budget))
     total = plan.scales[0].box.voxels
     do_step(work, Step("unpack", "unpack", unpack, unpacked.tasks, total, "voxels"))
     return unpacked

@@ -206,9 +206,15 @@ def _passes(source: Source, scales: tuple[PlannedScale, ...], chunk_format: Chun
     if first is not None and not tight:
         stages = (first, *stages[1:])
         return _Passes(stages, None, _PROCESS_BYTES + block_bytes + _tile_bytes(stages, voxel_bytes))
-    unit = unpacking_unit(shape, block, share // (2 * packed))
+    unit = unit_for(source, budget)
     unpacking = 2 * packed * _voxels_within(unit, shape)
     return _Passes(stages, unit, _PROCESS_BYTES + max(unpacking, _tile_bytes(stages, voxel_bytes)))
+
+
+def unit_for(source: Source, budget: Budget) -> Triple:
+    """Return the voxels x, y, z of a source that are unpacked at a time within the budget."""
+    share = max(0, budget.memory - (budget.workers + 1) * _PROCESS_BYTES) // budget.workers
+    return unpacking_unit(source.shape, source.block, share // (2 * _source_voxel(source)))
 
 
 def _working_bytes(source: Source, chunk_format: ChunkFormat) -> int:

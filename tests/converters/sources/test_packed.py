@@ -72,10 +72,14 @@ def test_only_the_point_of_time_that_is_read_is_spooled(tmp_path):
     np.testing.assert_array_equal(spooled.read(Box((0, 0, 0), (4, 5, 6))), series[..., 3:4])
 
 
-def test_a_spool_replaces_an_older_one(path, voxels, tmp_path):
-    (tmp_path / "a.nii.gz.spool").write_bytes(b"older")
-    opened(path).spooled(tmp_path, silent)
-    assert (tmp_path / "a.nii.gz.spool").read_bytes() == voxels.tobytes("F")
+def test_a_spool_is_written_once_for_each_version_of_the_file(path, voxels, tmp_path):
+    spool = opened(path).spooled(tmp_path / "spool", silent).array.file
+    assert spool.read_bytes() == voxels.tobytes("F")
+    written = spool.stat().st_mtime_ns
+    assert opened(path).spooled(tmp_path / "spool", silent).array.file == spool
+    assert spool.stat().st_mtime_ns == written
+    os.utime(path, ns=(1, 1))
+    assert opened(path).spooled(tmp_path / "spool", silent).array.file != spool
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.999, -8, -1])
@@ -158,8 +162,8 @@ def test_first_bytes(path, packed):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a device that is always full")
 def test_a_full_disk(path, tmp_path, monkeypatch):
-    def on_the_full_device(dir, prefix):
-        descriptor, name = mkstemp(dir=dir, prefix=prefix)
+    def on_the_full_device(dir, prefix, suffix):
+        descriptor, name = mkstemp(dir=dir, prefix=prefix, suffix=suffix)
         os.close(descriptor)
         return os.open("/dev/full", os.O_WRONLY), name
 
