@@ -1,7 +1,7 @@
 """N5 (github.com/saalfeldlab/n5, "File-system specification"); tensorstore reads the voxels.
 
 Its first axis is x and varies fastest. What its attributes say of voxel sizes follows n5-viewer (pixelResolution,
-downsamplingFactors, scales), Neuroglancer (axes, resolution, units) and COSEM (transform), in that many dialects.
+downsamplingFactors, scales), Neuroglancer (axes, resolution, units), COSEM (transform) and Fiji (pixelWidth, ...).
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 
 from converters.errors import OptionError, SourceError
 from converters.sources.array import ArraySource
-from converters.sources.array_attributes import resolution_of, transform_axes
+from converters.sources.array_attributes import Scales, resolution_of, transform_axes
 from converters.sources.axes import shape_text
 from converters.sources.choice import Choice, array_folder, choose, listed, name_below, subfolders
 from converters.sources.chunk_store import StoredChunks, first_chunk, open_chunks
@@ -26,6 +26,7 @@ _LEVEL = re.compile(r"s([0-9]{1,3})", re.ASCII)
 _DEPTH = 8
 _INHERITED = 4
 """So many folders above an array may tell what holds for it."""
+_IMAGEJ_COUNTS = {"c": "numChannels", "z": "numSlices", "t": "numFrames"}
 _VARIABLE_LENGTH = b"\0\1"
 
 _Attributes = dict[str, Any]
@@ -114,7 +115,7 @@ def _check_mode(folder: Path) -> None:
 
 
 def _told(folder: Path, chain: list[_Attributes], rank: int, options: SourceOptions) -> ScaledAxes:
-    told = _transform(folder, chain, rank)
+    told = _transform(folder, chain, rank) or _imagej(chain[0], rank)
     if told is not None:
         return told
     names = next((names for names in (texts(own.get("axes")) for own in chain) if names and len(names) == rank), ())
@@ -149,11 +150,24 @@ def _transform(folder: Path, chain: list[_Attributes], rank: int) -> ScaledAxes 
     return None
 
 
+def _imagej(own: _Attributes, rank: int) -> ScaledAxes | None:
+    """Return what Fiji's N5 export tells in ImageJ's words: the axes are x, y and those of c, z, t that are longer than 1."""
+    more = "".join(axis for axis, key in _IMAGEJ_COUNTS.items() if own.get(key) not in (None, 1))
+    sizes = numbers([own.get(key) for key in ("pixelWidth", "pixelHeight", "pixelDepth")])
+    if sizes is None or len(more) + 2 != rank:
+        return None
+    told = dict(zip("xyz", sizes, strict=True))
+    unit = own.get("unit", own.get("pixelUnit"))
+    units = (unit if isinstance(unit, str) else None,) * rank
+    letters = f"xy{more}"
+    return ScaledAxes(letters, tuple(told.get(axis) for axis in letters), units, (0.0,) * rank)
+
+
 def _datasets(group: _Attributes) -> tuple[_Attributes, ...]:
     return tuple(d for multiscale in objects(group.get("multiscales")) or () for d in objects(multiscale.get("datasets")) or ())
 
 
-def _base(attributes: _Attributes, rank: int) -> tuple[tuple[float | None, ...], tuple[str | None, ...]] | None:
+def _base(attributes: _Attributes, rank: int) -> Scales | None:
     """Return voxel size and units of the finest level, one an axis; of axes beyond x, y, z it may tell none."""
     told = attributes.get("pixelResolution")
     unit = told.get("unit") if isinstance(told, dict) else None

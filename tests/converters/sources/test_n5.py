@@ -218,6 +218,19 @@ def test_axes_of_neuroglancer(tmp_path):
     np.testing.assert_array_equal(whole(source), array.transpose(0, 2, 3, 1))
 
 
+def test_what_fiji_writes_of_imagej(tmp_path):
+    array = np.arange(7 * 6 * 3 * 5, dtype=np.uint8).reshape(7, 6, 3, 5)
+    counts = {"numChannels": 3, "numSlices": 5, "numFrames": 1}
+    sizes = {"pixelWidth": 0.1, "pixelHeight": 0.2, "pixelDepth": 0.5, "unit": "um"}
+    path = write(tmp_path / "a.n5", array, (4, 3, 3, 2), **counts, **sizes)
+    source = open_source(path, SourceOptions())
+    assert (source.shape, source.num_channels, source.notes) == ((7, 6, 5), 3, ())
+    assert source.geometry.resolution == (100, 200, 500)
+    np.testing.assert_array_equal(whole(source), array.transpose(0, 1, 3, 2))
+    tell(path, unit="pixel")
+    assert "of 0.1 pixel, 0.2 pixel, 0.5 pixel, expected" in refusal(path, SourceOptions())
+
+
 def test_axes_that_nothing_tells(tmp_path):
     array = np.zeros((7, 6, 5, 3), np.uint8)
     attributes = {"pixelResolution": {"unit": "um", "dimensions": [1, 2, 3]}}
@@ -320,3 +333,14 @@ def test_a_fingerprint_changes_when_a_block_is_written_anew(tmp_path):
     spec = {"driver": "n5", "kvstore": {"driver": "file", "path": f"{path}/"}}
     tensorstore.open(spec).result()[0, 0, 0].write(9).result()
     assert source.fingerprint() != before
+
+
+def test_groups_without_attributes(tmp_path):
+    root = tmp_path / "a.n5"
+    write(root / "volumes" / "em")
+    for path in (root, root / "volumes", root / "volumes" / "em"):
+        np.testing.assert_array_equal(whole(open_source(path, NM))[..., 0], XYZ)
+    shutil.rmtree(root / "volumes" / "em")
+    assert refusal(root / "volumes", kind=SourceError).endswith(
+        "volumes: holds no arrays; give the path of the store itself, or copy it again"
+    )
