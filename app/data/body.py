@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import NamedTuple
 
+from app.data.linux import cache_inspector
 from app.data.ranges import Part, Span, total_bytes
 from formats.errors import DecodeError
 
@@ -22,10 +23,22 @@ class Body(NamedTuple):
 WHOLE_BYTES = 1 << 20
 """Up to this size a body is read and sent at once; it is the size of a piece, too."""
 _WHOLE_DECODED_BYTES = 8 << 20
+_LEAST_SENDFILE_BYTES = 1 << 15
+"""Below this a copy costs less than sendfile(2) and the asking whether it would wait."""
 
 _NO_WAIT = getattr(os, "RWF_NOWAIT", None)
 # EAGAIN: the page cache has nothing of it. The others: this file system or kernel knows no reading without waiting.
 _WOULD_WAIT = (errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+_is_cached = cache_inspector()
+
+
+def cached_span(descriptor: int, parts: Sequence[Part]) -> Span | None:
+    """Return the span that is the whole body if the page cache has all of it and it is of a size that suits sendfile(2)."""
+    if len(parts) != 1 or isinstance(parts[0], bytes):
+        return None
+    start, end = parts[0]
+    return (start, end) if _LEAST_SENDFILE_BYTES <= end - start <= WHOLE_BYTES and _is_cached(descriptor, start, end) else None
 
 
 def read_cached(descriptor: int, parts: Sequence[Part]) -> Bytes:

@@ -12,7 +12,7 @@ import stat
 from itertools import product
 from typing import NamedTuple
 
-from app.data.cached_open import cached_opener
+from app.data.linux import cached_opener
 from converters.record import PRIVATE
 
 _CHUNK_NAME = re.compile(r"-?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+", re.ASCII)

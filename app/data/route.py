@@ -15,10 +15,10 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
-from app.data.body import Body, Bytes, decode_body, read_body, read_cached
+from app.data.body import Body, Bytes, cached_span, decode_body, read_body, read_cached
 from app.data.lookup import Stored, open_cached, open_stored
 from app.data.reply import PREFLIGHT, Outline, message, outline
-from app.protocol import Reply
+from app.protocol import FileSpan, Reply
 from formats.errors import DecodeError
 
 PREFIX = "/data"
@@ -49,15 +49,14 @@ class DataApp:
         path = _decoded_path(scope)
         try:
             stored = open_cached(self.root, path)
-            if stored is None:
-                return _reply_at_once(_NOTHING, -1)
-            try:
-                planned = outline(stored, path, scope["method"], dict(scope["headers"]))
-                return None if planned.is_decoded else _reply_at_once(planned, stored.descriptor)
-            finally:
-                os.close(stored.descriptor)
-        except Exception:  # a disk that has to be asked, or an error, which the call meets again and tells
+        except OSError:  # a disk that has to be asked, or an error: a call meets it again, and tells it
             return None
+        if stored is None:
+            return Reply(_NOTHING.status, _NOTHING.headers, read_cached(-1, _NOTHING.parts))
+        reply = _reply_at_once(stored, path, scope)
+        if reply is None or not isinstance(reply.body, FileSpan):
+            os.close(stored.descriptor)
+        return reply
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -82,8 +81,17 @@ def _decoded_path(scope: Scope) -> str:
     return path.removeprefix(PREFIX)
 
 
-def _reply_at_once(planned: Outline, descriptor: int) -> Reply:
-    return Reply(planned.status, planned.headers, read_cached(descriptor, planned.parts))
+def _reply_at_once(stored: Stored, path: str, scope: Scope) -> Reply | None:
+    """Return the response for an open file; a body that is a FileSpan is of that very file."""
+    try:
+        planned = outline(stored, path, scope["method"], dict(scope["headers"]))
+        if planned.is_decoded:
+            return None
+        span = cached_span(stored.descriptor, planned.parts)
+        body = read_cached(stored.descriptor, planned.parts) if span is None else FileSpan(stored.descriptor, *span)
+        return Reply(planned.status, planned.headers, body)
+    except Exception:  # a disk that has to be asked, or an error: a call meets it again, and tells it
+        return None
 
 
 async def _opened(root: str, path: str) -> Stored | Outline:
@@ -145,6 +153,8 @@ async def _stream(first: Bytes, rest: AsyncGenerator[Bytes, None], receive: Rece
                 if gone.done():
                     return
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+                # Neither reading nor sending need have waited for anything: others have their turn, the watch among them.
+                await asyncio.sleep(0)
         await send({"type": "http.response.body", "body": b""})
     finally:
         gone.cancel()

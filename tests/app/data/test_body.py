@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.data import body
-from app.data.body import WHOLE_BYTES, decoded_pieces, read_pieces, read_span
+from app.data.body import WHOLE_BYTES, cached_span, decoded_pieces, read_cached, read_pieces, read_span
+from app.data.ranges import Part, Span
 from formats.errors import DecodeError
 
 CONTENT = random.Random(1).randbytes(300_000)
@@ -77,6 +78,46 @@ def test_an_error_of_the_disk_is_an_error(descriptor: int, monkeypatch: pytest.M
 def test_a_file_that_became_shorter_is_an_error_and_no_zeros(descriptor: int) -> None:
     with pytest.raises(OSError, match="became shorter"):
         asyncio.run(read_span(descriptor, (299_000, 301_000)))
+
+
+def test_what_is_in_memory_is_read_at_once(descriptor: int) -> None:
+    os.pread(descriptor, 300_000, 0)
+    assert read_cached(descriptor, [(0, 300_000)]) == CONTENT
+    assert read_cached(descriptor, [b"head", (7, 9), b"tail"]) == b"head" + CONTENT[7:9] + b"tail"
+    assert read_cached(descriptor, []) == b""
+
+
+@pytest.mark.parametrize("preadv", [cold(errno.EAGAIN), cold(errno.EOPNOTSUPP), cold(None, 299_999)])
+def test_what_is_not_in_memory_would_wait(descriptor: int, monkeypatch: pytest.MonkeyPatch, preadv: Preadv) -> None:
+    monkeypatch.setattr(os, "preadv", preadv)
+    with pytest.raises(BlockingIOError):
+        read_cached(descriptor, [(0, 300_000)])
+
+
+def test_what_is_large_would_wait(descriptor: int) -> None:
+    with pytest.raises(BlockingIOError):
+        read_cached(descriptor, [(0, WHOLE_BYTES), b"x"])
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([(0, 32_768)], (0, 32_768)),
+        ([(5, 5 + WHOLE_BYTES)], (5, 5 + WHOLE_BYTES)),
+        ([(0, 32_767)], None),
+        ([(0, WHOLE_BYTES + 1)], None),
+        ([(0, 100_000), (100_000, 200_000)], None),
+        ([b"x" * 100_000], None),
+        ([], None),
+    ],
+)
+def test_one_span_of_a_suitable_size_goes_by_sendfile(
+    monkeypatch: pytest.MonkeyPatch, parts: list[Part], expected: Span | None
+) -> None:
+    monkeypatch.setattr(body, "_is_cached", lambda *arguments: True)
+    assert cached_span(-1, parts) == expected
+    monkeypatch.setattr(body, "_is_cached", lambda *arguments: False)
+    assert cached_span(-1, parts) is None
 
 
 def test_pieces_are_the_parts_in_order_and_none_is_large(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`/data/...` on a real socket: requests x files, hostile paths, errors, streams."""
 
+import asyncio
 import email
 import errno
 import gzip
@@ -9,7 +10,7 @@ import random
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from email.utils import formatdate, parsedate_to_datetime
 from http.client import IncompleteRead
 from pathlib import Path
@@ -51,6 +52,19 @@ PACKED_OBJECTS = [
     "mesh/13:0",
     "link/0-64_0-64_0-64",
 ]
+
+
+@pytest.fixture(params=["sendfile", "copy", "call"], scope="module", autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test runs by three ways: at once with sendfile(2) or with a copy, and as any ASGI server calls the application."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "sendfile":
+            patch.setattr(body, "_LEAST_SENDFILE_BYTES", 1)
+        elif request.param == "copy":
+            patch.setattr(body, "_is_cached", lambda *arguments: False)
+        else:
+            patch.setattr(route.DataApp, "at_once", lambda *arguments: None)
+        yield
 
 
 def assert_readable_by_the_viewer(answer: Any) -> None:
@@ -405,6 +419,7 @@ def test_what_cannot_be_read_is_500(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "preadv", failing_preadv)
+    monkeypatch.setattr(body, "_is_cached", lambda *arguments: False)
     assert_500(site.get(name, **headers), caplog, name, os.strerror(errno.EIO))
 
 
@@ -533,6 +548,23 @@ def test_a_client_that_goes_ends_the_reading_and_reads_hold_little_memory(served
     assert sum(read) < 100_000_000
 
 
+def test_a_client_that_goes_is_seen_where_nothing_has_to_be_waited_for(tmp_path: Path) -> None:
+    with (tmp_path / "big.shard").open("wb") as file:
+        file.truncate(40 * body.WHOLE_BYTES)
+    sent = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(len(message.get("body", b"")))
+
+    path = "/data/big.shard"
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": []}
+    asyncio.run(route.data_app(tmp_path)(scope, receive, send))
+    assert sum(sent) <= 3 * body.WHOLE_BYTES
+
+
 # The event loop -----------------------------------------------------------------------------------------------------------------
 
 
@@ -548,6 +580,7 @@ def test_a_disk_that_is_slow_holds_up_nobody_else(site: Served, monkeypatch: pyt
         return real(descriptor, buffers, offset)
 
     monkeypatch.setattr(os, "preadv", slow_preadv)
+    monkeypatch.setattr(body, "_is_cached", lambda *arguments: False)
     answers = []
     slow = threading.Thread(target=lambda: answers.append(site.get("mesh/12:0")))
     slow.start()
