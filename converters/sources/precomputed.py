@@ -5,6 +5,7 @@ annotations) still fits; --voxel-offset names another coordinate for its first v
 """
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -32,7 +33,8 @@ from formats.info import Scale, VolumeInfo, parse_volume_info
 _INFO = "info"
 _LARGEST_INFO = 1 << 26
 _AT_ONCE = 16
-"""Chunks that are on their way from a server at the same time."""
+_AT_ONCE_BYTES = 1 << 26
+"""Chunks, and the bytes that they may take encoded and decoded, that are on their way from a server at the same time."""
 _PROBES = 4
 """Along each axis: so many chunks of a scale are looked for before it is read."""
 _UNREADABLE = (".br", ".zst", ".zstd", ".xz", ".bz2", ".lz4")
@@ -174,7 +176,7 @@ def _opened(name: str, storage: _Storage, data: bytes, options: SourceOptions) -
     arrangement = _arrangement(name, info, scale, options)
     scale, found = _present(storage, scale)
     storage = replace(storage, limit=chunk_limit(info, scale.chunk_sizes[0]))
-    reader = VolumeReader(storage, info, _AT_ONCE if isinstance(storage, RemoteStorage) else 1)
+    reader = VolumeReader(storage, info, _at_once(info, scale) if isinstance(storage, RemoteStorage) else 1)
     notes = tuple(_notes(info, scale, options, found))
     return PrecomputedSource(name, reader, scale, arrangement, _geometry(scale, options), notes, {})
 
@@ -214,6 +216,11 @@ def _present(storage: _Storage, scale: Scale) -> tuple[Scale, bool]:
         if any(storage.exists(name) for name in names):
             return replace(scale, chunk_sizes=(chunk_size,)), True
     return replace(scale, chunk_sizes=scale.chunk_sizes[:1]), False
+
+
+def _at_once(info: VolumeInfo, scale: Scale) -> int:
+    chunk = math.prod(scale.chunk_sizes[0]) * info.num_channels * np.dtype(info.data_type).itemsize
+    return max(1, min(_AT_ONCE, _AT_ONCE_BYTES // (2 * chunk)))
 
 
 def _spread(grid: Grid) -> Iterator[Triple]:

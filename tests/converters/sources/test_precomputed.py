@@ -490,6 +490,16 @@ def test_a_query_goes_with_every_request_and_into_no_message_on_chunks(served: S
     assert all(path.endswith("?token=se%2Bcret") for path in handler.asked)
 
 
+@pytest.mark.parametrize(("chunk_size", "at_once"), [([8, 8, 4], 16), ([256, 256, 128], 4), ([1024, 1024, 64], 1)])
+def test_large_chunks_are_fetched_a_few_at_a_time(served: Served, chunk_size: list[int], at_once: int) -> None:
+    info = json.loads((served.folder / "flat/info").read_text())
+    info["scales"][0]["chunk_sizes"] = [chunk_size]
+    members: dict[str, Any] = {"asked": [], "info": json.dumps(info).encode()}
+    with serving(type("Handler", (Failing,), members)) as url:
+        source: Any = open_source(f"{url}/200/", SourceOptions())
+    assert source.reader.at_once == at_once
+
+
 def test_keys_that_climb(failing: str) -> None:
     host = failing.removeprefix("http://")
     assert RemoteStorage(Url("http", host, "/404/seg/")).get("../em/x/../1") is None
