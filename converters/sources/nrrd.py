@@ -122,8 +122,11 @@ def _roles(header: NrrdHeader, dimension: int) -> list[str]:
     roles = [_role(kind.lower()) for kind in kinds or [""] * dimension]
     directions = _per_axis(header, "spacedirections", header.vectors("spacedirections"), dimension)
     for axis, direction in enumerate(directions or ()):
-        if direction is not None:
-            roles[axis] = "space"
+        if direction is not None and len(direction) == 4 and not any(direction[:3]):
+            # A space with time (right-anterior-superior-time), along which this axis runs.
+            roles[axis] = "time"
+        elif direction is not None:
+            roles[axis] = roles[axis] or "space"
         elif roles[axis] == "space":
             roles[axis] = ""
     return roles

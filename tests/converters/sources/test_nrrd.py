@@ -285,6 +285,17 @@ def test_a_time_axis(path):
     np.testing.assert_array_equal(whole(source)[..., 0], array[..., 4])
 
 
+@pytest.mark.parametrize("kinds", ["domain domain domain time", "space space space space", None])
+def test_a_space_with_time(path, kinds):
+    array = np.asfortranarray(FOUR.transpose(1, 2, 3, 0))
+    header = {"space": "right-anterior-superior-time", "space directions": np.diag([1.0, 2, 3, 0.5])}
+    header |= {"space origin": [4, 5, 6, 7], "space units": ["mm", "mm", "mm", "s"]} | ({"kinds": kinds.split()} if kinds else {})
+    written(path, array, **header)
+    source = opened(path, time=1)
+    assert source.geometry == Geometry((1e6, 2e6, 3e6), (0, 0, 0), ((1e6, 0, 0, 4e6), (0, 2e6, 0, 5e6), (0, 0, 3e6, 6e6)), "RAS")
+    np.testing.assert_array_equal(whole(source)[..., 0], array[..., 1])
+
+
 @pytest.mark.parametrize(
     ("kinds", "extra", "axes"),
     [
