@@ -28,9 +28,9 @@ _PIECE_BYTES = 1 << 23
 _CONTEXT = {
     "cache_pool": {"total_bytes_limit": 0},
     "data_copy_concurrency": {"limit": 1},
-    "file_io_concurrency": {"limit": 1},
+    "file_io_concurrency": {"limit": 4},
 }
-"""Of each process: boxes are cut along chunks, so nothing is read twice, and there is a process for each core."""
+"""Of each process, and there is one for each core. Boxes are cut along chunks, so that nothing is decoded twice."""
 
 _OPEN_ARRAYS = 8
 _ERRORS = (ValueError, KeyError, IndexError, NotImplementedError, OSError, RuntimeError, MemoryError)
@@ -186,7 +186,7 @@ def _opened(reader: ChunkReader) -> Any:
 def _open(driver: str, folder: Path, metadata: str) -> Any:
     spec = {
         "driver": driver,
-        "kvstore": {"driver": "file", "path": os.path.abspath(folder) + "/"},
+        "kvstore": {"driver": "file", "path": f"{Path(os.path.abspath(folder)).as_posix()}/"},
         "metadata": json.loads(metadata),
         "assume_metadata": True,
         "open": True,
