@@ -36,6 +36,9 @@ _FOLDERS = (
 )
 """Files that tell what kind of dataset a folder is -> its reader."""
 
+_STORES = ((".zarr", "zarr:open_zarr"), (".n5", "n5:open_n5"))
+"""Endings of a store's folder -> the reader of those groups in it that have no files of their own."""
+
 
 def open_source(place: str | Path, options: SourceOptions) -> Source:
     """Return the source at a path, of the files that a pattern such as `slices/*.tif` names, or at a URL.
@@ -73,7 +76,7 @@ def absolute(place: str | Path) -> str:
 def _open(path: Path, options: SourceOptions) -> Source:
     if path.is_dir():
         return _open_folder(path, options)
-    if not path.exists() and "{" in path.name:
+    if not path.exists() and "{" in str(path):
         return _reader("pieces:open_pattern")(path, options)
     if not path.exists() and glob.has_magic(str(path)):
         return _reader("slices:open_pattern")(path, options)
@@ -86,6 +89,10 @@ def _open_folder(path: Path, options: SourceOptions) -> Source:
     for names, reader in _FOLDERS:
         if any((path / name).is_file() for name in names):
             return _reader(reader)(path, options)
+    for folder in (path, *path.parents):
+        for ending, reader in _STORES:
+            if folder.name.lower().endswith(ending):
+                return _reader(reader)(path, options)
     return _reader("slices:open_folder")(path, options)
 
 
