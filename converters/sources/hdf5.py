@@ -89,7 +89,7 @@ def _open(path: Path) -> Any:
 
 def _described(path: Path, dataset: Any, map_attributes: Attributes | None, options: SourceOptions) -> _Described:
     attributes, shape = read_attributes(dataset, DATASET_ATTRIBUTES), dataset.shape
-    told = options.axes or told_axes(attributes, len(shape))
+    told = options.axes or told_axes(attributes, map_attributes, len(shape))
     axes = told or _assumed_axes(path, shape)
     check_axes(str(path), axes, shape)
     size = told_size(attributes, map_attributes, axes)

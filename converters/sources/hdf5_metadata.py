@@ -47,8 +47,13 @@ class VoxelSize:
         return all(_is_length(size) and unit_nm(unit) is not None for size, unit in zip(self.sizes, self.units, strict=True))
 
 
-def told_axes(attributes: Attributes, dimensions: int) -> str | None:
-    """Return one letter an axis of the dataset as its attributes tell, None where they tell none that can be used."""
+def told_axes(attributes: Attributes, map_attributes: Attributes | None, dimensions: int) -> str | None:
+    """Return one letter an axis of the dataset as its attributes tell, None where they tell none that can be used.
+
+    map_attributes: those of the group of a Chimera map, whose arrays are always z, y, x, else None.
+    """
+    if map_attributes is not None and dimensions == 3:
+        return "zyx"
     for axes in (_tagged_axes(attributes), _labelled_axes(attributes)):
         if len(axes) == dimensions == len(set(axes)) and set("xy") <= set(axes) <= set(_LETTERS):
             return axes
@@ -198,14 +203,17 @@ def _triple(value: Any) -> tuple[float, ...] | None:
 
 def _numbers(value: Any) -> tuple[float, ...]:
     """Return an attribute's numbers, () where it has none or one is not finite; 0.004 in float32 is 0.004, not 0.00400000019."""
-    array = np.atleast_1d(np.asarray(value))
-    if array.dtype.kind not in "iuf" or array.ndim != 1 or not np.isfinite(array).all():
+    array = np.asarray(value)
+    # MATLAB writes a row as a matrix with one row.
+    if array.dtype.kind not in "iuf" or array.size != max(array.shape, default=1) or not np.isfinite(array).all():
         return ()
-    return tuple(float(str(number)) for number in array)
+    return tuple(float(str(number)) for number in array.reshape(-1))
 
 
 def _text(value: Any) -> str:
-    """Return an attribute that is one text; "" for any other."""
+    """Return an attribute that is one text, or an array of one; "" for any other."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return value if isinstance(value, str) else ""

@@ -1,8 +1,8 @@
 """An HDF5 dataset that is read by slices (h5py).
 
-Chunks that only gzip and shuffle have packed, which most files hold, are unpacked here by ISA-L, in half to two thirds of the time
-that the HDF5 library takes. What that cannot read (a chunk that was never written, is stored as it is, or corrupt) the library is
-asked for.
+Chunks that only gzip and shuffle have packed, which most files hold, are unpacked here by ISA-L, in half to two thirds of the
+time that the HDF5 library takes. What that cannot read (a chunk that was never written, is stored as it is, or corrupt) the
+library is asked for.
 """
 
 from collections.abc import Iterator

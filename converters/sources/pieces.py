@@ -3,8 +3,10 @@
 import hashlib
 import json
 import math
+import pickle
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,14 @@ class PiecesSource:
     notes: tuple[str, ...]
     layout: Path | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle so that a process which is given the same source again and again makes its pieces, maybe thousands, once."""
+        return _restored, (self._pickled,)
+
+    @cached_property
+    def _pickled(self) -> bytes:
+        return pickle.dumps(tuple(getattr(self, field.name) for field in fields(self)))
+
     @property
     def num_channels(self) -> int:
         """How many channels read returns."""
@@ -97,7 +107,7 @@ class PiecesSource:
         for position, piece in enumerate(self.pieces):
             part = _Part(report, sum(sizes[:position]), sizes[position], sum(sizes))
             pieces.append(replace(piece, source=piece.source.spooled(directory / str(position), part.report)))
-        return replace(self, pieces=tuple(pieces))
+        return replace(self, pieces=tuple(pieces), block=_blocks(pieces))
 
 
 @dataclass(frozen=True)
@@ -151,6 +161,11 @@ def open_pieces(path: Path, options: SourceOptions) -> PiecesSource:
     return replace(whole, layout=path)
 
 
+@lru_cache(maxsize=2)
+def _restored(pickled: bytes) -> PiecesSource:
+    return PiecesSource(*pickle.loads(pickled))
+
+
 def _options_of_piece(options: SourceOptions, array: str | None = None) -> SourceOptions:
     return replace(options, voxel_offset=(0, 0, 0), array=array or options.array)
 
@@ -161,10 +176,9 @@ def _joined(path: Path, pieces: Sequence[Piece], options: SourceOptions, note: s
     for piece in pieces:
         _check_alike(path, first, piece.source)
     shape = _triple(max(piece.box.end[axis] for piece in pieces) for axis in range(3))
-    block = _triple(_block(pieces, axis) for axis in range(3))
     affine, notes = _affine(pieces)
     geometry = Geometry(first.geometry.resolution, options.voxel_offset, affine, first.geometry.world if affine else "")
-    return PiecesSource(str(path), tuple(pieces), shape, block, geometry, (note, *notes, *first.notes))
+    return PiecesSource(str(path), tuple(pieces), shape, _blocks(pieces), geometry, (note, *notes, *first.notes))
 
 
 def _check_alike(path: Path, first: Source, other: Source) -> None:
@@ -248,6 +262,10 @@ def _hole(whole: PiecesSource) -> str:
         covered[tuple(slice(*np.searchsorted(edges[a], (piece.start[a], piece.box.end[a]))) for a in range(3))] = True
     cell = np.unravel_index(int(np.argmin(covered)), covered.shape)
     return f", none that at {_numbers(tuple(edges[axis][position] for axis, position in enumerate(cell)))}"
+
+
+def _blocks(pieces: Sequence[Piece]) -> Triple:
+    return _triple(_block(pieces, axis) for axis in range(3))
 
 
 def _block(pieces: Sequence[Piece], axis: int) -> int:

@@ -417,6 +417,12 @@ def test_a_resolution_that_is_none(tmp_path, value):
     assert opened(path).geometry == Geometry(NM)
 
 
+def test_attributes_as_matlab_writes_them(tmp_path):
+    attributes = {"element_size_um": np.array([[0.04, 0.009, 0.008]]), "axistags": np.array([[axistags("zyx").encode()]])}
+    source = open_source(written(tmp_path, data=(voxels("u1"), attributes, {})), SourceOptions())
+    assert (source.geometry, source.notes) == (Geometry(NM), ())
+
+
 def test_a_huge_attribute_is_not_read(tmp_path):
     path = tmp_path / "a.h5"
     with h5py.File(path, "w", libver="latest") as file:
@@ -446,7 +452,7 @@ def test_a_chimera_map_is_read_at_its_finest(tmp_path):
     np.testing.assert_allclose(source.geometry.affine, affine, rtol=1e-12)
     assert source.geometry.resolution == (0.12, 0.13, 0.14)
     assert source.geometry.world == ""
-    assert source.notes[1:] == (
+    assert source.notes == (
         "voxel size taken from the attribute step, in ångström as ChimeraX has it; --resolution X,Y,Z (nm) says otherwise",
     )
     np.testing.assert_array_equal(whole(source)[..., 0], voxels("u1").T)

@@ -91,6 +91,7 @@ def test_216_pieces_pickle(six_by_six):
     data = pickle.dumps(source)
     assert len(data) < 216 * 1000
     assert pickle.loads(data) == source
+    assert pickle.loads(data) is pickle.loads(data)
     np.testing.assert_array_equal(whole(pickle.loads(data))[..., 0], volume)
 
 
@@ -260,6 +261,7 @@ def test_pieces_that_must_be_unpacked_are(tmp_path):
     told = []
     spooled = source.spooled(tmp_path / "spool", lambda done, total: told.append((done, total)))
     np.testing.assert_array_equal(whole(spooled)[..., 0], volume)
+    assert spooled.block == (1, 1, 1)
     assert told == sorted(told)
     assert all(0 <= done <= total == volume.size for done, total in told)
 
