@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.claim import Claim, Request, check_place, claim, done_before, settle
-from converters.executor import open_executor, worker_count
+from converters.executor import open_executor, workers_of
 from converters.options import ConvertOptions
 from converters.record import Contrast, Record
 from converters.sources.opening import absolute
@@ -19,7 +19,7 @@ from converters.storage.storage import open_storage
 from converters.volumes.contrast import contrast_of, sample_stride
 from converters.volumes.inputs import Input, SourceInput, Spool
 from converters.volumes.outputs import ChunkFiles, Output, ShardParts
-from converters.volumes.plan import Budget, Plan, budget_of, make_plan, volume_info, unit_for, workers_within
+from converters.volumes.plan import Budget, Plan, budget_of, make_plan, unit_for, volume_info, workers_within
 from converters.volumes.reader import VolumeReader
 from converters.volumes.results import BlockResult
 from converters.volumes.shards import ShardTask, shard_numbers, write_shard
@@ -65,7 +65,7 @@ def convert(source: Path | str, dataset: Path, options: ConvertOptions, report: 
 
 def _convert(source: Path | str, dataset: Path, options: ConvertOptions, executor: Executor, report: Report) -> Summary:
     settle(dataset)
-    budget = budget_of(options, worker_count(options.executor))
+    budget = budget_of(options, executor)
     plan = make_plan(source, options, budget)
     request = _request(source, plan, options)
     before = done_before(dataset, request)
@@ -109,7 +109,7 @@ def _executor(source: Path | str, options: ConvertOptions) -> Iterator[Executor]
     """Open the executor, its workers starting while this process plans; a small file is sooner done than a worker is started."""
     small = Path(source).is_file() and Path(source).stat().st_size < _SMALL_SOURCE
     with open_executor("serial" if small else options.executor) as executor:
-        for _ in range(worker_count(options.executor)):
+        for _ in range(workers_of(executor)):
             executor.submit(prepare_worker)
         yield executor
 

@@ -1,6 +1,7 @@
 """What a conversion will do, decided before anything is written."""
 
 import math
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,8 +9,7 @@ import numpy as np
 
 from converters.data_types import LayerType, data_type, layer_type
 from converters.errors import OptionError, ValueRefusedError
-from converters.executor import worker_count
-from converters.memory import available_memory
+from converters.executor import memory_of, open_executor, workers_of
 from converters.options import ConvertOptions, byte_count
 from converters.sources.opening import open_source
 from converters.sources.source import Source, SourceOptions
@@ -37,9 +37,6 @@ _MOST_FILES = 10_000
 
 _SPARE = 0.8
 """The part of the memory that is free which a run takes, when nothing is said."""
-
-_CLUSTER_WORKER_BYTES = 1_000_000_000
-"""Memory of a worker elsewhere, when nothing is said: how much is free there is not known here."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +97,13 @@ class _Passes:
     worker_bytes: int
 
 
-def budget_of(options: ConvertOptions, workers: int) -> Budget:
-    """Return what a run of so many workers may take now: what the options say, else what the machine leaves."""
-    if options.memory is not None:
-        return Budget(byte_count(options.memory), workers)
-    if options.executor.startswith(("tcp", "tls")):
-        return Budget((workers + 1) * _CLUSTER_WORKER_BYTES, workers)
-    return Budget(int(_SPARE * available_memory()), workers)
+def budget_of(options: ConvertOptions, executor: Executor) -> Budget:
+    """Return what a run may take now: the memory that the options say, else most of what its workers' machines leave.
+
+    Raises WorkerError when a cluster is gone.
+    """
+    memory = byte_count(options.memory) if options.memory else int(_SPARE * memory_of(executor))
+    return Budget(memory, workers_of(executor))
 
 
 def make_plan(place: Path | str, options: ConvertOptions, budget: Budget | None = None) -> Plan:
@@ -114,7 +111,9 @@ def make_plan(place: Path | str, options: ConvertOptions, budget: Budget | None 
 
     budget: of the run that is gone on with; else what the options and the machine give now.
     """
-    budget = budget or budget_of(options, worker_count(options.executor))
+    if budget is None:
+        with open_executor(options.executor) as executor:
+            budget = budget_of(options, executor)
     source = open_source(place, source_options(options))
     layer = layer_type(source, options.type)
     chunk_size = options.chunk_size or default_chunk_size(source.shape)

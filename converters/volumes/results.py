@@ -13,7 +13,6 @@ class BlockResult:
     """What one block's work gave: counts, the largest error of a data type change, and what the contrast is made from.
 
     voxels: source or spool voxels done. stored_bytes: of chunks or shards as they are on disk.
-    failure: why the block's part of the source could not be read; nothing was written then.
     """
 
     voxels: int = 0
@@ -22,12 +21,11 @@ class BlockResult:
     stored_bytes: int = 0
     largest_error: float = 0.0
     sample: NDArray[Any] | None = None
-    failure: str | None = None
 
 
 def encode_result(result: BlockResult) -> dict[str, Any]:
-    """Return the result JSON-able; members that are 0 or None are left out."""
-    members = {name: value for name, value in asdict(result).items() if value is not None and name != "sample" and value}
+    """Return the result JSON-able; members that are 0 are left out."""
+    members = {name: value for name, value in asdict(result).items() if name != "sample" and value}
     if result.sample is not None:
         members["sample"] = _encode_array(result.sample)
     return members

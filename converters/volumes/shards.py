@@ -31,6 +31,11 @@ class ShardTask:
     root: Path
     item: tuple[int]
 
+    @property
+    def place(self) -> str:
+        """The shard's name in messages."""
+        return f"{self.stage.scales[self.position].key}/{shard_name(self.item[0], self.sharding)}"
+
 
 @dataclass(frozen=True)
 class _Piece:

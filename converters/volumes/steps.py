@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from converters.errors import DamagedError
-from converters.executor import run
+from converters.executor import Failure, run_each
 from converters.journal import Item, Journal
 from converters.volumes.results import BlockResult, decode_result, encode_result
 
@@ -26,10 +26,12 @@ Report = Callable[[Progress], None]
 
 
 class Task(Protocol):
-    """One block's work; item: its position among the blocks of the step."""
+    """One block's work. item: its position among the blocks of the step. place: what a message calls it."""
 
     @property
     def item(self) -> Item: ...
+    @property
+    def place(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -62,23 +64,25 @@ class Step:
 def do_step(work: Work, step: Step) -> list[BlockResult]:
     """Do what the journal does not tell as done, and return what each block gave, now or then.
 
-    Raises DamagedError at the end when parts of the source could not be read, and what a task raises.
+    A block that fails alone does not stop the others: DamagedError at the end names the first. Raises what stops all:
+    DiskFullError, ValueRefusedError, WorkerError and the like.
     """
     results = [decode_result(gave) for gave in work.journal.done.get(step.name, {}).values()]
     failures = []
     done = step.done + sum(_amount(step, result) for result in results)
-    with closing(run(work.executor, step.function, _waiting(work.journal, step), max_pending=work.pending)) as finished:
+    with closing(run_each(work.executor, step.function, _waiting(work.journal, step), max_pending=work.pending)) as finished:
         for task, result in finished:
+            if isinstance(result, Failure):
+                failures.append(f"{task.place}: {result.error}")
+                continue
             results.append(result)
-            if result.failure is None:
-                work.journal.add(step.name, task.item, encode_result(result))
-            else:
-                failures.append(result.failure)
+            work.journal.add(step.name, task.item, encode_result(result))
             done += _amount(step, result)
             work.report(Progress(step.shown, done, step.total, step.unit))
     if failures:
         raise DamagedError(
-            f"{len(failures)} of {len(results)} blocks could not be read, so the dataset was not made; the first: {failures[0]}"
+            f"{len(failures)} of {len(failures) + len(results)} blocks failed, so the dataset was not made; the others are kept "
+            f"for the same command; the first that failed: {failures[0]}"
         )
     return results
 

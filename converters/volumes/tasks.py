@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.data_types import LayerType
-from converters.errors import DamagedError
 from converters.geometry import pooled_box, unpooled_box
 from converters.pooling.average import average_pooling
 from converters.pooling.mode import mode_pooling
@@ -17,7 +16,7 @@ from converters.volumes.outputs import ChunkSink, Output
 from converters.volumes.results import BlockResult
 from converters.volumes.stages import Stage
 from formats.chunks import ChunkFormat, encode_chunk
-from formats.grid import Box, Triple
+from formats.grid import Box, Triple, chunk_name
 
 _POOLING = {"image": average_pooling, "segmentation": mode_pooling}
 
@@ -38,6 +37,11 @@ class TileTask:
     spool: Spool | None
     sample_stride: int
 
+    @property
+    def place(self) -> str:
+        """The tile's name in messages: its scale and voxels."""
+        return f"{self.stage.scales[0].key}/{chunk_name(self.stage.owned(self.item, 0))}"
+
 
 @dataclass
 class _Written:
@@ -53,13 +57,10 @@ def prepare_worker() -> None:
 
 
 def convert_tile(task: TileTask) -> BlockResult:
-    """Do one tile's work. Raises ValueRefusedError and DiskFullError; a damaged part of the source is told in the result."""
+    """Do one tile's work. Raises DamagedError, when nothing was written yet, ValueRefusedError and DiskFullError."""
     stage = task.stage
     needed = stage.needed(task.item)
-    try:
-        voxels, error = task.input.read(needed[0])
-    except DamagedError as damage:
-        return BlockResult(failure=str(damage))
+    voxels, error = task.input.read(needed[0])
     owned = stage.owned(task.item, 0)
     sample = _sample(task, voxels[owned.slices(needed[0].start)], owned) if task.sample_stride else None
     written = _Written()

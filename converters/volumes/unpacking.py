@@ -13,7 +13,7 @@ from converters.geometry import Geometry
 from converters.sources.source import Report, Source
 from converters.storage.files import write_file
 from converters.volumes.results import BlockResult
-from formats.grid import Box, Grid, Triple
+from formats.grid import Box, Grid, Triple, chunk_name
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,14 @@ class UnpackedSource:
             yield UnpackTask(self, cell)
 
     def unpack(self, cell: Triple) -> BlockResult:
-        """Make the file of one unit; what cannot be read is told in the result. Raises DiskFullError."""
-        box = self._grid().chunk_box(cell)
-        try:
-            voxels = self.packed.read(box)
-        except DamagedError as damage:
-            return BlockResult(failure=str(damage))
-        write_file(self._file(cell), voxels.tobytes("F"))
+        """Make the file of one unit. Raises DamagedError, DiskFullError."""
+        box = self.unit_box(cell)
+        write_file(self._file(cell), self.packed.read(box).tobytes("F"))
         return BlockResult(voxels=box.voxels)
+
+    def unit_box(self, cell: Triple) -> Box:
+        """Return the voxels of a unit, counted from the source's first."""
+        return self._grid().chunk_box(cell)
 
     def _mapped(self, cell: Triple, box: Box) -> NDArray[Any]:
         shape = (*box.shape, self.num_channels)
@@ -121,7 +121,12 @@ class UnpackTask:
     source: UnpackedSource
     item: Triple
 
+    @property
+    def place(self) -> str:
+        """The unit's name in messages: its voxels in the source."""
+        return f"voxels {chunk_name(self.source.unit_box(self.item))}"
+
 
 def unpack(task: UnpackTask) -> BlockResult:
-    """Do one unit of the work. Raises DiskFullError."""
+    """Do one unit of the work. Raises DamagedError, DiskFullError."""
     return task.source.unpack(task.item)

@@ -34,10 +34,6 @@ def test_other_memory_is_refused(text: str) -> None:
         ConvertOptions(memory=text)
 
 
-def test_the_default_memory_is_one_that_may_be_given() -> None:
-    assert byte_count(ConvertOptions().memory) == 10**9
-
-
 @pytest.mark.parametrize(
     ("name", "given", "taken"),
     [
@@ -51,6 +47,8 @@ def test_the_default_memory_is_one_that_may_be_given() -> None:
         ("axes", "zyxc", "zyxc"),
         ("executor", "serial", "serial"),
         ("executor", "processes:12", "processes:12"),
+        ("executor", "tcp://10.0.0.1:8786", "tcp://10.0.0.1:8786"),
+        ("memory", None, None),
         ("layout", "flat", "flat"),
         ("scales", 32, 32),
     ],
@@ -89,9 +87,11 @@ def test_what_is_taken(name: str, given: Any, taken: Any) -> None:
         ("executor", "processes:0"),
         ("executor", "processes:"),
         ("executor", "serial:2"),
+        ("executor", "tcp://10.0.0.1"),
+        ("executor", "http://10.0.0.1:8786"),
         ("type", "labels"),
         ("encoding", "gzip"),
-        ("layout", "sharded"),
+        ("layout", "shards"),
         ("chunksize", "64,64,64"),
     ],
 )
