@@ -60,6 +60,7 @@ def _open_array(path: Path, folder: Path, options: SourceOptions) -> ArraySource
 
 def _chain(folder: Path) -> list[_Attributes]:
     """Return the attributes of an array and of the groups above it, up to the root of its container, nearest first."""
+    folder = folder.absolute()
     chain = [_attributes(folder)]
     for above in list(folder.parents)[:_INHERITED]:
         if "n5" in chain[-1] or folder.suffix == ".n5":
@@ -136,7 +137,10 @@ def _transform(folder: Path, chain: list[_Attributes], rank: int) -> ScaledAxes 
 
     It is in C order, z first, unless its axes begin with x or "ordering" says F.
     """
-    own = [chain[0], *(dataset for group in chain[1:2] for dataset in _datasets(group) if dataset.get("path") == folder.name)]
+    own = [
+        chain[0],
+        *(dataset for group in chain[1:2] for dataset in _datasets(group) if dataset.get("path") == folder.absolute().name),
+    ]
     for attributes in own:
         told = transform_axes(attributes, rank)
         if told is None:
@@ -185,7 +189,7 @@ def _factors(folder: Path, chain: list[_Attributes], rank: int) -> tuple[float, 
     own = numbers(chain[0].get("downsamplingFactors"))
     if own is not None:
         return own if len(own) == rank else None
-    found = _LEVEL.fullmatch(folder.name)
+    found = _LEVEL.fullmatch(folder.absolute().name)
     level = int(found[1]) if found else 0
     for group in chain[1:]:
         for key in ("downsamplingFactors", "scales"):

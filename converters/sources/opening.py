@@ -89,7 +89,7 @@ def _open_folder(path: Path, options: SourceOptions) -> Source:
     for names, reader in _FOLDERS:
         if any((path / name).is_file() for name in names):
             return _reader(reader)(path, options)
-    for folder in (path, *path.parents):
+    for folder in (path.absolute(), *path.absolute().parents):
         for ending, reader in _STORES:
             if folder.name.lower().endswith(ending):
                 return _reader(reader)(path, options)

@@ -89,12 +89,13 @@ class _ImageLevel:
 
 def _image_of(node: _Node) -> _ImageLevel | None:
     """Return the image, in a group above an array, of which the array is a level."""
-    for folder in list(node.folder.parents)[:_LEVEL_DEPTH]:
+    array = node.folder.absolute()
+    for folder in list(array.parents)[:_LEVEL_DEPTH]:
         group = _node(folder)
         if group.is_array:
             return None
         for image in images(str(folder), group.attributes):
-            level = image.level(name_below(folder, node.folder))
+            level = image.level(name_below(folder, array))
             if level is not None:
                 return _ImageLevel(group, image, level)
     return None

@@ -281,6 +281,15 @@ def test_levels_of_a_pyramid(tmp_path, key):
     np.testing.assert_array_equal(whole(open_source(root, SourceOptions()))[..., 0], XYZ)
 
 
+def test_a_path_from_inside_the_container(tmp_path, monkeypatch):
+    tell(tmp_path / "a.n5", n5="2.5.1", **SIZE)
+    group = pyramid(tmp_path / "a.n5" / "em", downsamplingFactors=FACTORS)
+    monkeypatch.chdir(group / "s1")
+    source = open_source(".", SourceOptions())
+    assert source.geometry.resolution == (6, 8, 10)
+    np.testing.assert_array_equal(whole(source)[..., 0], XYZ[::2, ::2, ::2])
+
+
 def test_factors_of_a_level_itself(tmp_path):
     group = pyramid(tmp_path / "a.n5", **SIZE)
     assert refusal(group, SourceOptions(array="s1")) == (

@@ -124,6 +124,15 @@ def test_a_level_by_name_and_by_its_own_path(tmp_path, version):
         np.testing.assert_array_equal(whole(source), xyzc(TCZYX[1, :, ::2, ::2, ::2]))
 
 
+def test_a_path_from_inside_the_store(tmp_path, version, monkeypatch):
+    path = image(tmp_path / "a.ome.zarr", version)
+    for folder, place in ((path, "."), (path, "0"), (path / "0", "."), (tmp_path, "a.ome.zarr")):
+        monkeypatch.chdir(folder)
+        source = open_source(place, options(time=1))
+        assert (source.name, source.geometry.resolution) == (place, (100, 100, 500))
+        np.testing.assert_array_equal(whole(source), xyzc(TCZYX[1]))
+
+
 def test_a_level_in_a_folder_of_its_own(tmp_path, version):
     datasets = [dataset("scale0/image", scale(0.5, 0.1, 0.1)), dataset("scale1/image", scale(1.0, 0.2, 0.2))]
     path = image(tmp_path / "a.zarr", version, TCZYX[0, 0], "zyx", datasets)
