@@ -691,3 +691,17 @@ def test_worker_processes_read_it(tmp_path):
     source = opened(written(tmp_path, data=(voxels("u2"), {}, LAYOUTS["bitshuffle"])))
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(_sum, (source,)) == int(voxels("u2").sum())
+
+
+def test_a_corrupt_source_of_a_virtual_dataset_is_no_fill_value(tmp_path):
+    path, _ = virtual(tmp_path)
+    written(tmp_path, "part1.h5", data=(voxels("u2", (1, 5, 6)), {}, {"chunks": (1, 5, 6), "compression": "gzip"}))
+    with h5py.File(tmp_path / "part1.h5", "r") as file:
+        chunk = file["data"].id.get_chunk_info(0)
+    stored = bytearray((tmp_path / "part1.h5").read_bytes())
+    stored[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
+    (tmp_path / "part1.h5").write_bytes(stored)
+    with pytest.raises(DamagedError, match=r"a\.h5: dataset data: its chunk at 1, 0, 0 cannot be read \("):
+        whole(opened(path))
+    (tmp_path / "part1.h5").write_bytes(stored[:-1])
+    assert "takes voxels from the dataset data of part1.h5, which cannot be read (" in error_of(path, resolution=NM)
