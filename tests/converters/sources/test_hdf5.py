@@ -703,5 +703,10 @@ def test_a_corrupt_source_of_a_virtual_dataset_is_no_fill_value(tmp_path):
     (tmp_path / "part1.h5").write_bytes(stored)
     with pytest.raises(DamagedError, match=r"a\.h5: dataset data: its chunk at 1, 0, 0 cannot be read \("):
         whole(opened(path))
+
+
+def test_a_virtual_dataset_with_a_source_that_is_cut_short_is_refused(tmp_path):
+    path, _ = virtual(tmp_path)
+    stored = (tmp_path / "part1.h5").read_bytes()
     (tmp_path / "part1.h5").write_bytes(stored[:-1])
     assert "takes voxels from the dataset data of part1.h5, which cannot be read (" in error_of(path, resolution=NM)
