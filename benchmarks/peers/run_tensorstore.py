@@ -10,23 +10,25 @@ from benchmarks.peers.job import Job, job_of_command_line, open_voxels
 def convert(job: Job) -> None:
     """Write all scales of the job's info: flat files, no gzip (it has none for unsharded volumes), no sync to disk."""
     context = ts.Context({"file_io_sync": False})
-    method: Literal["mode", "mean"] = "mode" if job.info["type"] == "segmentation" else "mean"
     level = ts.array(open_voxels(job.source)[..., None], context=context)
     writes = []
     for k, scale in enumerate(job.scales):
         if k:
-            factors = [_halvings(a, b) for a, b in zip(level.shape, [*scale["size"], 1], strict=True)]
-            level = ts.array(ts.downsample(level, factors, method).read(order="F").result(), context=context)
-        writes.append(_create(job, scale, context).write(level))
+            level = ts.array(pooled(job, level, scale).read(order="F").result(), context=context)
+        writes.append(create(job, scale, context).write(level))
     for write in writes:
         write.result()
 
 
-def _halvings(fine: int, coarse: int) -> int:
-    return 1 if fine == coarse else 2
+def pooled(job: Job, finer: Any, scale: dict[str, Any]) -> Any:
+    """Return the view of a finer scale that has the voxels of this one."""
+    method: Literal["mode", "mean"] = "mode" if job.info["type"] == "segmentation" else "mean"
+    factors = [1 if a == b else 2 for a, b in zip(finer.shape, [*scale["size"], 1], strict=True)]
+    return ts.downsample(finer, factors, method)
 
 
-def _create(job: Job, scale: dict[str, Any], context: Any) -> Any:
+def create(job: Job, scale: dict[str, Any], context: Any) -> Any:
+    """Return the driver of a scale that is not there yet."""
     names = ("key", "size", "resolution", "voxel_offset", "encoding", "jpeg_quality", "compressed_segmentation_block_size")
     spec = {
         "driver": "neuroglancer_precomputed",
