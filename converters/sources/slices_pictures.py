@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from converters.errors import DamagedError
 from converters.sources.tiff_pages import PALETTE, UNREADABLE, Extents, check_jpeg_end
+
+if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngImageFile
 
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Colour type of a PNG -> samples a pixel."""
@@ -106,17 +109,22 @@ def _decode(data: bytes, picture: Picture) -> NDArray[Any]:
 
 
 def _read_palette_numbers(file: Path) -> NDArray[Any]:
-    # Not Image.open, which refuses large pictures.
-    from PIL.PngImagePlugin import PngImageFile
-
-    with PngImageFile(file) as picture:
+    with _palette_picture(file) as picture:
         return np.asarray(picture)
 
 
 def palette_rises(file: Path) -> bool:
-    """Tell whether a PNG's palette is a ramp from dark to light, which shows grey values and not labels."""
+    """Tell whether a PNG's palette is a ramp from dark to light, which shows grey values and not labels. Raises DamagedError."""
+    try:
+        with _palette_picture(file) as picture:
+            colours = np.array(picture.getpalette() or (), np.int64).reshape(-1, 3)
+    except (*UNREADABLE, OSError) as error:
+        raise DamagedError(f"{file}: its palette cannot be read ({str(error)[:200]}): copy it again") from error
+    return bool(len(colours)) and bool((np.diff(colours, axis=0) >= 0).all())
+
+
+def _palette_picture(file: Path) -> "PngImageFile":
+    # Imported when it is needed; and not by Image.open, which refuses large pictures.
     from PIL.PngImagePlugin import PngImageFile
 
-    with PngImageFile(file) as picture:
-        colours = np.array(picture.getpalette() or (), np.int64).reshape(-1, 3)
-    return bool(len(colours)) and bool((np.diff(colours, axis=0) >= 0).all())
+    return PngImageFile(file)

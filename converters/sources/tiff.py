@@ -78,9 +78,7 @@ def _example(axes: int) -> str:
 
 def _resolution(image: TiffImage, size: VoxelSize, axes: str, options: SourceOptions) -> Lengths:
     """Return nm a voxel along x, y, z: what the file tells of its own X, Y, Z goes where axes put these."""
-    own = image.axes if "Z" in image.axes else image.axes.replace("I", "Z", 1).replace("Q", "Z", 1)
-    # Where the file knows no slices, what it calls time may be them.
-    sizes, units = size.placed(own if "Z" in own else own.replace("T", "Z", 1), axes)
+    sizes, units = size.placed(image.axes, axes)
     return told_resolution(str(image.path), sizes, units, options)
 
 

@@ -96,10 +96,16 @@ def check_complete(tif: tifffile.TiffFile, image: TiffImage, messages: list[str]
     messages: what tifffile warned of. Raises OptionError for a part of an image whose metadata are in another file.
     """
     path = image.path
-    _check_ome(tif, image, options)
+    _check_pages(tif, image)
+    if options.axes is None:
+        _check_ome_part(tif, path)
     for message in messages:
+        if "failed to reshape" in message:
+            pages = len(tif.pages)
+            raise SourceError(f"{path}: its metadata tell another shape than its {pages} pages make up: cut short; copy it again")
         if "missing" in message:
-            raise SourceError(f"{path}: a part of it is missing ({message}): copy all its files there")
+            found = message.partition("> ")[2] or message
+            raise SourceError(f"{path}: its metadata tell more than it holds ({found}): copy it, or all its files, again")
     planes = (tif.imagej_metadata or {}).get("images", 1)
     if image.pages.kind in ("uniform", "generic") and isinstance(planes, int) and planes > len(tif.pages):
         raise SourceError(
@@ -110,16 +116,30 @@ def check_complete(tif: tifffile.TiffFile, image: TiffImage, messages: list[str]
         raise SourceError(f"{path}: its grey values are stored as square roots, which is not read: save it again from Fiji")
 
 
-def _check_ome(tif: tifffile.TiffFile, image: TiffImage, options: SourceOptions) -> None:
+def _check_pages(tif: tifffile.TiffFile, image: TiffImage) -> None:
+    """Raise SourceError where files or pages are not there that the metadata name."""
     path = image.path
     absent = [name for name in ome_files(tif) if not (path.parent / name).is_file() and name != path.name]
-    found = list(image.pages)
-    if absent or any(page is None for page in found):
-        missing = f"{absent[0]!r} is not beside it" if absent else f"page {found.index(None)} of {len(found)} is missing"
+    if absent:
         more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
-        raise SourceError(f"{path}: its metadata name several files or pages, and {missing}{more}: copy all of them there")
+        raise SourceError(
+            f"{path}: its metadata name several files, and {absent[0]!r} is not beside it{more}: copy all of them there"
+        )
+    if image.pages.dataoffset is not None:
+        return
+    told, held = len(image.pages), len(tif.pages)
+    if image.pages.kind in ("shaped", "imagej", "lsm") and told > held:
+        raise SourceError(f"{path}: its metadata tell {told} pages and it holds {held}: the file is cut short; copy it again")
+    if any(page is None for page in image.pages):
+        number = list(image.pages).index(None)
+        raise SourceError(
+            f"{path}: its metadata tell {told} pages, and page {number} is missing: copy the file, or all files, again"
+        )
+
+
+def _check_ome_part(tif: tifffile.TiffFile, path: Path) -> None:
     master = ome_master(tif)
-    if master is not None and options.axes is None:
+    if master is not None:
         raise OptionError(
             f"{path}: a part of an image whose metadata are in {master}: give that file if it is a TIFF, else say for this part "
             "alone what its axes are, e.g. --axes zyx"

@@ -46,7 +46,7 @@ class VoxelSize:
     def placed(self, own: str, axes: str) -> tuple[_Sizes, _Units]:
         """Return sizes and units along x, y, z where these are the array's axes, one letter each, which the file calls own.
 
-        A size that the file tells along a Z that the array has not is that along z.
+        Where the file calls no axis Z (its pages are called time, or nothing), the size that it tells along Z is that along z.
         """
         found = {axis: self.along(letter) for axis, letter in zip(axes, own, strict=True) if letter in "XYZ"}
         if "Z" not in own:

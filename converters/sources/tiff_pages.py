@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
@@ -70,7 +70,7 @@ class Page:
     ends_in_marker: bool
     empty: float | None
 
-    @property
+    @cached_property
     def grid(self) -> tuple[int, int, int, int]:
         """Number of strips or tiles along separate samples, depth, rows and columns."""
         depth, rows, columns = (-(-n // s) for n, s in zip(self.shape[1:4], self.segment, strict=True))
@@ -90,7 +90,7 @@ def opened_tiff(file: Path) -> Iterator[tifffile.TiffFile]:
     """Open a TIFF file for its headers. Raises SourceError for what is none, there or in the body."""
     try:
         with tifffile.TiffFile(file) as tif:
-            if not len(tif.pages):
+            if not tif.pages:
                 raise SourceError(f"{file}: a TIFF file without a page: copy it again")
             yield tif
     except UNREADABLE as error:
@@ -145,7 +145,8 @@ def is_stack(tif: tifffile.TiffFile) -> bool:
     """Tell whether a file holds more pages than one and its thumbnails and pyramid."""
     if tif.pages.first.imagedepth > 1 or (tif.imagej_metadata or {}).get("images", 1) > 1:
         return True
-    return len(tif.pages) > 1 and not all(page.aspage().is_reduced for page in tif.pages[1:3])
+    # Not len(), which would walk through all pages.
+    return tif.pages.is_multipage and not tif.pages[1].aspage().is_reduced
 
 
 def read_page(page: Page, part: Part, out: NDArray[Any], data: NDArray[np.uint8]) -> None:

@@ -67,8 +67,9 @@ class TiffReader:
     def _read_page(self, number: int, part: Part, out: NDArray[Any]) -> None:
         self.check_page(number)
         page = self._page(number)
+        data = file_bytes(page.file, self.modified_ns[self._file(number)])
         try:
-            read_page(page, part, out, file_bytes(page.file, self.modified_ns[self._file(number)]))
+            read_page(page, part, out, data)
         except DamagedError as error:
             raise DamagedError(f"{page.file}: page {number} of {self.stacking.pages}: {error}") from error
 
