@@ -1,9 +1,11 @@
 """Who may write where: one run at a time in a dataset's folder, and nothing of anybody else's is replaced unasked.
 
-A run writes into `.glassine/incoming`; what the viewer sees changes only when all of it is there. What a run that was stopped
-left there stays, with its journal, and the same request goes on with it.
+A run writes into a folder of its request below `.glassine`; what the viewer sees changes only when all of it is there. What a run
+that was stopped left there stays, with its journal, and the same request goes on with it. Folders differ from request to request
+because a cluster's worker may still be at a block when the run that gave it is gone.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -31,6 +33,7 @@ from formats.info import parse_volume_info
 _BEGUN = "begun.json"
 _LOCK = "lock"
 _JOURNAL = "journal"
+_RUN = "run-"
 _MOVES = "moves.json"
 """Which folders are put in the place of which; it is there when all bytes of the new dataset are."""
 
@@ -53,17 +56,18 @@ class Claim:
     """A dataset's folder while this run alone may write it."""
 
     dataset: Path
+    folder: Path
     journal: Journal
 
     @property
     def incoming(self) -> Path:
         """Where the new dataset is written."""
-        return self.dataset / PRIVATE / "incoming"
+        return self.folder / "incoming"
 
     @property
     def spool(self) -> Path:
         """Where what is needed only during the run is written."""
-        return self.dataset / PRIVATE / "spool"
+        return self.folder / "spool"
 
     def publish(self, info: bytes, record: Record, thumbnail: bytes) -> None:
         """Put what was written in the place of what was there: the old `info` goes first, the new one comes last.
@@ -74,7 +78,11 @@ class Claim:
         write_file(arriving / "thumbnail.png", thumbnail)
         write_file(arriving / "record.json", encode_record(record))
         write_file(arriving / "info", info)
-        moves = {"old": sorted(_scale_folders(self.dataset)), "new": sorted(os.listdir(self.incoming))}
+        moves = {
+            "folder": self.folder.name,
+            "old": sorted(_scale_folders(self.dataset)),
+            "new": sorted(os.listdir(self.incoming)),
+        }
         write_file(arriving / _MOVES, json.dumps(moves).encode())
         _move(self.dataset)
 
@@ -82,8 +90,9 @@ class Claim:
 def _move(dataset: Path) -> None:
     """Put what has arrived in its place; each move may have been made before."""
     private = dataset / PRIVATE
-    arriving, outgoing, incoming = private / "arriving", private / "outgoing", private / "incoming"
+    arriving, outgoing = private / "arriving", private / "outgoing"
     moves = json.loads((arriving / _MOVES).read_bytes())
+    incoming = private / moves["folder"] / "incoming"
     outgoing.mkdir(exist_ok=True)
     if (arriving / "info").exists():
         (dataset / "info").unlink(missing_ok=True)
@@ -153,14 +162,15 @@ def claim(dataset: Path, request: Request, *, overwrite: bool) -> Iterator[Claim
 
 def _claimed(dataset: Path, request: Request) -> Iterator[Claim]:
     private = dataset / PRIVATE
+    folder = private / _folder_name(request)
     try:
         if _begun(private) == asdict(request):
-            _remove_unfinished(private)
+            _remove_unfinished(private, folder)
         else:
             _clear(private)
             write_file(private / _BEGUN, json.dumps(asdict(request)).encode())
-        held = Claim(dataset, open_journal(private / _JOURNAL))
-        held.incoming.mkdir(exist_ok=True)
+        held = Claim(dataset, folder, open_journal(private / _JOURNAL))
+        held.incoming.mkdir(parents=True, exist_ok=True)
         yield held
     except BaseException as error:
         if not ((private / _JOURNAL).exists() and _may_go_on(error)):
@@ -190,15 +200,19 @@ def _begun(private: Path) -> Any:
         return None
 
 
-def _remove_unfinished(private: Path) -> None:
+def _folder_name(request: Request) -> str:
+    told = json.dumps(asdict(request), sort_keys=True).encode()
+    return _RUN + hashlib.sha256(told).hexdigest()[:16]
+
+
+def _remove_unfinished(private: Path, folder: Path) -> None:
     """Remove the files that a killed run was writing, and what it had ready to put in its place."""
     shutil.rmtree(private / "arriving", ignore_errors=True)
     shutil.rmtree(private / "outgoing", ignore_errors=True)
-    for folder in ("incoming", "spool"):
-        for place, _, names in os.walk(private / folder):
-            for name in names:
-                if name.startswith(".") and name.endswith(".tmp"):
-                    os.unlink(os.path.join(place, name))
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(".") and name.endswith(".tmp"):
+                Path(place, name).unlink(missing_ok=True)
 
 
 def check_place(dataset: Path, request: Request, *, overwrite: bool) -> None:
@@ -278,8 +292,8 @@ def _scale_folders(dataset: Path) -> set[str]:
 def _clear(private: Path) -> None:
     # The journal first, because what it names is about to go; the moves last, because they tell what has to be settled.
     (private / _JOURNAL).unlink(missing_ok=True)
-    for name in ("incoming", "spool", "outgoing", "arriving"):
-        shutil.rmtree(private / name, ignore_errors=True)
+    for folder in (*private.glob(f"{_RUN}*"), private / "outgoing", private / "arriving"):
+        shutil.rmtree(folder, ignore_errors=True)
     (private / _BEGUN).unlink(missing_ok=True)
 
 

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -71,12 +70,6 @@ class _Processes(ProcessPoolExecutor):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def worker_count(executor: str) -> int:
-    """Return how many tasks an executor runs at once, by its name; that of a cluster is connected to for it."""
-    with open_executor(executor) as opened:
-        return workers_of(opened)
-
-
 def workers_of(executor: Executor) -> int:
     """Return how many tasks an executor of open_executor runs at once; a cluster's threads now, at least 1.
 
@@ -109,20 +102,6 @@ def open_executor(executor: str) -> Executor:
 
 
 def run(
-    executor: Executor, function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, max_pending: int
-) -> Generator[tuple[TaskT, ResultT], None, None]:
-    """Yield (task, result) as each finishes; the first task that fails ends all, as run_each does for some errors.
-
-    Raises what the task raised: a ConverterError or FormatError, TaskError for what was not foreseen.
-    """
-    with closing(run_each(executor, function, tasks, max_pending=max_pending)) as finished:
-        for task, result in finished:
-            if isinstance(result, Failure):
-                raise result.error
-            yield task, result
-
-
-def run_each(
     executor: Executor, function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT], *, max_pending: int
 ) -> Generator[tuple[TaskT, ResultT | Failure], None, None]:
     """Yield (task, result) as each finishes, (task, Failure) for one that fails alone: the others go on.

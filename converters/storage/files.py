@@ -2,8 +2,10 @@
 
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +26,7 @@ def write_file(path: Path | str, data: bytes) -> None:
     Raises DiskFullError, and OSError for other reasons; the temporary file is removed then.
     """
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+    temporary = os.path.join(folder, f".{name}.{_own()}.tmp")
     try:
         _write(temporary, data)
         os.replace(temporary, path)
@@ -41,7 +43,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
     For what is too large to be in memory at once. Raises as write_file does.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_own()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -79,6 +81,17 @@ def read_range(path: Path | str, start: int, length: int) -> bytes | None:
             return file.read(length)
     except ABSENT:
         return None
+
+
+@cache
+def _machine() -> str:
+    """Return something that tells this machine, or container, from others that write to the same disk."""
+    return secrets.token_hex(4)
+
+
+def _own() -> str:
+    """Return what no other process that writes now has in its temporary names, on whatever machine it runs."""
+    return f"{_machine()}{os.getpid()}"
 
 
 def _write(path: str, data: bytes) -> None:

@@ -142,6 +142,7 @@ def _readable(plan: Plan, held: Claim, work: Work) -> Source:
     if source.block == (1, 1, 1):
         return source
     unpacked = UnpackedSource(source, held.spool / "source", unit_for(source, plan.budget))
+    unpacked.folder.mkdir(parents=True, exist_ok=True)
     total = plan.scales[0].box.voxels
     do_step(work, Step("unpack", "unpack", unpack, unpacked.tasks, total, "voxels"))
     return unpacked
@@ -161,7 +162,9 @@ def _tile_step(plan: Plan, held: Claim, number: int, voxels: Input, spool: Spool
 def _output(plan: Plan, held: Claim) -> Output:
     compressible = plan.chunk_format.encoding in GZIPPED
     if plan.layout == "sharded":
-        return ShardParts(held.spool / "parts", compressible)
+        parts = held.spool / "parts"
+        parts.mkdir(parents=True, exist_ok=True)
+        return ShardParts(parts, compressible)
     return ChunkFiles(open_storage(held.incoming, plan.layout), compressible)
 
 
@@ -179,7 +182,7 @@ def _write_shards(held: Claim, work: Work, stage: Stage) -> list[BlockResult]:
             return (replace(base, item=(number,)) for number in numbers)
 
         results += do_step(work, Step(f"shards of {scale.key}", "shards", write_shard, tasks, len(numbers), "shards"))
-        shutil.rmtree(parts.folder / scale.key, ignore_errors=True)
+        shutil.rmtree(parts.root / scale.key, ignore_errors=True)
     return results
 
 

@@ -1,5 +1,6 @@
 """Where a tile's chunks go: a file each, or into parts from which shards are put together afterwards."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.errors import DatasetError
 from converters.storage.files import new_file
 from converters.storage.storage import Storage
 from converters.volumes.scales import PlannedScale
@@ -31,6 +33,11 @@ class Output(Protocol):
         """Give what takes a tile's chunks at one scale; all of them are there when the context is left."""
         ...
 
+    @property
+    def root(self) -> Path:
+        """The folder that is there before the first tile is begun."""
+        ...
+
 
 @dataclass(frozen=True)
 class _FileSink:
@@ -49,6 +56,11 @@ class ChunkFiles:
 
     storage: Storage
     compressible: bool
+
+    @property
+    def root(self) -> Path:
+        """The folder of the scales."""
+        return self.storage.root
 
     @contextmanager
     def open(self, scale: PlannedScale, tile: Triple) -> Iterator[ChunkSink]:
@@ -77,7 +89,7 @@ class ShardParts:
     The file ends with rows of uint64 (chunk id, begin, bytes) and the number of rows.
     """
 
-    folder: Path
+    root: Path
     compressible: bool
 
     @contextmanager
@@ -92,7 +104,16 @@ class ShardParts:
 
     def path(self, scale: PlannedScale, tile: Triple) -> Path:
         """Return the file of a tile's chunks at one scale."""
-        return self.folder / scale.key / "_".join(str(n) for n in tile)
+        return self.root / scale.key / "_".join(str(n) for n in tile)
+
+
+def check_shared(folder: Path) -> None:
+    """Raise DatasetError where the run's folder is not: a worker on another machine would write what nobody finds."""
+    if not folder.is_dir():
+        raise DatasetError(
+            f"{folder}: not there on {socket.gethostname()}, where a worker runs: "
+            "the dataset must lie under the same path, on a disk that all workers share"
+        )
 
 
 def part_entries(file: BinaryIO) -> NDArray[np.uint64]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from converters.errors import DamagedError
-from converters.executor import Failure, run_each
+from converters.executor import Failure, run
 from converters.journal import Item, Journal
 from converters.volumes.results import BlockResult, decode_result, encode_result
 
@@ -70,7 +70,7 @@ def do_step(work: Work, step: Step) -> list[BlockResult]:
     results = [decode_result(gave) for gave in work.journal.done.get(step.name, {}).values()]
     failures = []
     done = step.done + sum(_amount(step, result) for result in results)
-    with closing(run_each(work.executor, step.function, _waiting(work.journal, step), max_pending=work.pending)) as finished:
+    with closing(run(work.executor, step.function, _waiting(work.journal, step), max_pending=work.pending)) as finished:
         for task, result in finished:
             if isinstance(result, Failure):
                 failures.append(f"{task.place}: {result.error}")

@@ -12,7 +12,7 @@ from converters.pooling.average import average_pooling
 from converters.pooling.mode import mode_pooling
 from converters.volumes.contrast import sampled
 from converters.volumes.inputs import Input, Spool
-from converters.volumes.outputs import ChunkSink, Output
+from converters.volumes.outputs import ChunkSink, Output, check_shared
 from converters.volumes.results import BlockResult
 from converters.volumes.stages import Stage
 from formats.chunks import ChunkFormat, encode_chunk
@@ -57,7 +57,8 @@ def prepare_worker() -> None:
 
 
 def convert_tile(task: TileTask) -> BlockResult:
-    """Do one tile's work. Raises DamagedError, when nothing was written yet, ValueRefusedError and DiskFullError."""
+    """Do one tile's work. Raises DamagedError, when nothing was written yet, ValueRefusedError, DiskFullError, DatasetError."""
+    check_shared(task.output.root)
     stage = task.stage
     needed = stage.needed(task.item)
     voxels, error = task.input.read(needed[0])

@@ -12,6 +12,7 @@ from converters.errors import DamagedError
 from converters.geometry import Geometry
 from converters.sources.source import Report, Source
 from converters.storage.files import write_file
+from converters.volumes.outputs import check_shared
 from converters.volumes.results import BlockResult
 from formats.grid import Box, Grid, Triple, chunk_name
 
@@ -129,4 +130,5 @@ class UnpackTask:
 
 def unpack(task: UnpackTask) -> BlockResult:
     """Do one unit of the work. Raises DamagedError, DiskFullError."""
+    check_shared(task.source.folder)
     return task.source.unpack(task.item)

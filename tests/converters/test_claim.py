@@ -102,7 +102,7 @@ def not_ours(place: Path, source: Path, other: Path) -> None:
 
 
 def begun(place: Path, source: Path, other: Path) -> None:
-    (place / ".glassine/incoming/8_8_8").mkdir(parents=True)
+    (place / ".glassine/run-1/incoming/8_8_8").mkdir(parents=True)
     (place / ".glassine/begun.json").write_text(json.dumps({"source": str(other)}))
 
 

@@ -15,7 +15,7 @@ import pytest
 from converters import cluster as module
 from converters.cluster import ClusterExecutor, open_cluster
 from converters.errors import DiskFullError, OptionError, TaskError, ValueRefusedError, WorkerError
-from converters.executor import Failure, memory_of, open_executor, run, run_each, worker_count, workers_of
+from converters.executor import Failure, memory_of, open_executor, run, workers_of
 from tests.converters.dask_cluster import Cluster, started_cluster
 from tests.converters.running import (
     damaged_at_three,
@@ -65,7 +65,7 @@ def test_all_workers_work_and_this_process_does_not(executor: Executor) -> None:
 
 
 def test_how_much_a_cluster_does_at_once(calm: Cluster, executor: Executor) -> None:
-    assert workers_of(executor) == worker_count(calm.address) == 3
+    assert workers_of(executor) == 3
     # Three workers, each with Dask's own limit, on one machine.
     assert 50_000_000 < memory_of(executor) < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
@@ -105,7 +105,7 @@ def test_the_smallest_thread_decides_about_memory() -> None:
     [(damaged_at_three, "block 3 is cut short"), (fail_at_three, "UnpicklableError: block 3 is odd")],
 )
 def test_a_task_that_fails_alone_is_named_and_the_others_are_done(executor: Executor, function: Any, message: str) -> None:
-    results = dict(run_each(executor, function, range(10), max_pending=4))
+    results = dict(run(executor, function, range(10), max_pending=4))
     failed = results.pop(3)
     assert isinstance(failed, Failure)
     assert str(failed.error) == message
@@ -114,9 +114,9 @@ def test_a_task_that_fails_alone_is_named_and_the_others_are_done(executor: Exec
 
 def test_some_errors_end_all(executor: Executor) -> None:
     with pytest.raises(ValueRefusedError, match="the value 3 is refused"):
-        list(run_each(executor, refuse_three, range(100), max_pending=4))
+        list(run(executor, refuse_three, range(100), max_pending=4))
     with pytest.raises(DiskFullError, match="/data/0-64: no room is left"):
-        list(run_each(executor, full_at_three, range(100), max_pending=4))
+        list(run(executor, full_at_three, range(100), max_pending=4))
 
 
 def test_what_has_begun_is_waited_for_and_the_rest_is_not_begun(executor: Executor, tmp_path: Path) -> None:
@@ -141,13 +141,14 @@ def test_ctrl_c_ends_the_run_and_not_the_cluster(calm: Cluster) -> None:
         assert process.returncode == 130
         assert errors == ""
         assert_nothing_runs(process)
-    assert worker_count(calm.address) == 3
+    with open_executor(calm.address) as executor:
+        assert workers_of(executor) == 3
 
 
 def test_lost_workers_are_made_up_for(tmp_path: Path) -> None:
     with started_cluster(tmp_path) as cluster, open_executor(cluster.address) as executor:
         # Each worker that gets this task dies, and comes again because its nanny is left.
-        results = dict(run_each(executor, die_at_three, range(12), max_pending=6))
+        results = dict(run(executor, die_at_three, range(12), max_pending=6))
         failed = results.pop(3)
         assert isinstance(failed, Failure)
         assert type(failed.error) is TaskError
@@ -193,7 +194,8 @@ def test_a_lost_scheduler_is_told(tmp_path: Path) -> None:
         with pytest.raises(WorkerError) as caught:
             workers_of(executor)
         assert str(caught.value) == message
-        assert worker_count(cluster.address) >= 1
+        with open_executor(cluster.address) as found:
+            assert workers_of(found) >= 1
 
 
 def test_what_runs_when_the_scheduler_is_lost_is_not_waited_for(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tensorstore
 
-from converters.errors import DamagedError
+from converters.errors import DamagedError, DatasetError
 from converters.options import ConvertOptions
 from converters.volumes.conversion import Progress, convert
+from converters.volumes.outputs import check_shared
 from tests.converters.dask_cluster import Cluster, started_cluster
 from tests.converters.watching import files_of
 
@@ -85,3 +86,13 @@ def test_a_block_that_always_fails_is_named_and_the_others_are_done(cluster: Clu
     assert summary.kept == int(told[2]) - 1
     convert(source, tmp_path / "serial", options(executor="serial"), quiet)
     assert files_of(tmp_path / "dataset") == files_of(tmp_path / "serial")
+
+
+def test_a_dataset_that_is_on_no_shared_disk(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError) as caught:
+        check_shared(tmp_path / "elsewhere")
+    assert re.fullmatch(
+        rf"{tmp_path}/elsewhere: not there on \S+, where a worker runs: "
+        "the dataset must lie under the same path, on a disk that all workers share",
+        str(caught.value),
+    )

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from converters.errors import DamagedError, DiskFullError, SourceError
-from converters.sources.packed import first_bytes
 from converters.sources.opening import open_source
+from converters.sources.packed import first_bytes
 from converters.sources.source import SourceOptions
 from formats.grid import Box
 
