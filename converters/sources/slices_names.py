@@ -1,6 +1,7 @@
 """Which files of a folder are the slices of a stack, and in which order."""
 
 import glob
+import os
 import re
 from collections import Counter
 from itertools import pairwise
@@ -19,7 +20,8 @@ _NAMED = 3
 
 def slices_in(folder: Path) -> tuple[str, ...]:
     """Return the names of the slices in a folder, sorted by the numbers in them. Raises SourceError."""
-    names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".") and entry.is_file()]
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
     return _checked(str(folder), [name for name in names if not name.lower().endswith(_SIDE_FILES)], f"{folder}/*.tif")
 
 

@@ -117,24 +117,24 @@ def check_complete(tif: tifffile.TiffFile, image: TiffImage, messages: list[str]
 
 
 def _check_pages(tif: tifffile.TiffFile, image: TiffImage) -> None:
-    """Raise SourceError where files or pages are not there that the metadata name."""
+    """Raise SourceError where pages are not there that the metadata name."""
     path = image.path
-    absent = [name for name in ome_files(tif) if not (path.parent / name).is_file() and name != path.name]
-    if absent:
-        more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
-        raise SourceError(
-            f"{path}: its metadata name several files, and {absent[0]!r} is not beside it{more}: copy all of them there"
-        )
     if image.pages.dataoffset is not None:
         return
     told, held = len(image.pages), len(tif.pages)
     if image.pages.kind in ("shaped", "imagej", "lsm") and told > held:
         raise SourceError(f"{path}: its metadata tell {told} pages and it holds {held}: the file is cut short; copy it again")
-    if any(page is None for page in image.pages):
-        number = list(image.pages).index(None)
+    if all(page is not None for page in image.pages):
+        return
+    # A file that was renamed names itself by another name, which is no matter where its pages were found.
+    absent = [name for name in ome_files(tif) if name != path.name and not (path.parent / name).is_file()]
+    if absent:
+        more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
         raise SourceError(
-            f"{path}: its metadata tell {told} pages, and page {number} is missing: copy the file, or all files, again"
+            f"{path}: its metadata name several files, and {absent[0]!r} is not beside it{more}: copy all of them there"
         )
+    number = list(image.pages).index(None)
+    raise SourceError(f"{path}: its metadata tell {told} pages, and page {number} is missing: copy the file, or all files, again")
 
 
 def _check_ome_part(tif: tifffile.TiffFile, path: Path) -> None:

@@ -347,6 +347,19 @@ def test_ome_of_several_files_of_which_some_are_missing(tmp_path):
     assert "(and 1 more)" in refusal(SourceError, path)
 
 
+@pytest.mark.parametrize("how", [{}, {"compression": "zlib"}])
+def test_ome_of_a_file_that_was_renamed(tmp_path, how):
+    array = voxels("u2", 4, 20, 30)
+    planes = '<TiffData IFD="0" PlaneCount="4"><UUID FileName="old.ome.tif">urn:uuid:1</UUID></TiffData>'
+    sizes = 'SizeX="30" SizeY="20" SizeZ="4" SizeC="1" SizeT="1"'
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:1"><Image ID="Image:0"><Pixels '
+        f'ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" {sizes}>{planes}</Pixels></Image></OME>'
+    )
+    tifffile.imwrite(tmp_path / "new.ome.tif", array, description=xml, metadata=None, photometric="minisblack", **how)
+    assert_reads(opened(tmp_path / "new.ome.tif"), array)
+
+
 def test_ome_that_tells_more_pages_than_there_are(tmp_path):
     tifffile.imwrite(tmp_path / "a.ome.tif", voxels("u2", *SHAPE), metadata=OME, compression="zlib")
     text = tifffile.tiffcomment(tmp_path / "a.ome.tif")
