@@ -68,7 +68,10 @@ class ConvertOptions(Options):
     resolution: Nanometres | None = Field(
         None, description="Voxel size along x,y,z in nm, when the source has none or it is wrong."
     )
-    voxel_offset: Voxels = Field((0, 0, 0), description="Coordinate of the first voxel, in voxels along x,y,z.")
+    voxel_offset: Voxels | None = Field(
+        None,
+        description="Coordinate of the first voxel, in voxels along x,y,z; 0,0,0, or a precomputed source's own, when left out.",
+    )
     layout: Literal["auto", "nested", "flat", "sharded"] = Field(
         "auto",
         description="nested: KEY/X/Y/Z.gz; flat: the viewer's own names, for any static file host; sharded: many chunks a file; "

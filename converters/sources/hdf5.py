@@ -96,7 +96,7 @@ def _described(path: Path, dataset: Any, map_attributes: Attributes | None, opti
     resolution = told_resolution(str(path), size.sizes, size.units, options)
     affine = told_affine(attributes, map_attributes, axes, resolution)
     notes = (() if told else (_note(axes, shape),)) + (() if options.resolution else size.notes)
-    return _Described(axes, Geometry(resolution, options.voxel_offset, affine), told_labels(attributes), notes)
+    return _Described(axes, Geometry(resolution, options.offset, affine), told_labels(attributes), notes)
 
 
 def _source(path: Path, dataset: Any, described: _Described, options: SourceOptions) -> Source:

@@ -211,7 +211,7 @@ def _geometry(header: _Header, axes: str, options: SourceOptions) -> Geometry:
     told = {letter: sizes[along] for letter, along in zip(axes, header.along, strict=False)}
     by_letter = (told.get("x"), told.get("y"), told.get("z"))
     resolution = told_resolution(str(header.path), by_letter, ("angstrom",) * 3, options)
-    return Geometry(resolution, options.voxel_offset, _affine(header, axes, resolution))
+    return Geometry(resolution, options.offset, _affine(header, axes, resolution))
 
 
 def _affine(header: _Header, axes: str, resolution: Lengths) -> Affine | None:

@@ -89,7 +89,7 @@ def npy_source(path: Path, name: str, header: NpyHeader, options: SourceOptions)
             f"{name}: a {path.suffix} file tells no voxel size: add --resolution X,Y,Z in nm, e.g. --resolution 8,8,40"
         )
     array = StoredArray(path, header.offset, shape, header.dtype, path.stat().st_mtime_ns)
-    return MappedSource(path, array, arrangement, Geometry(options.resolution, options.voxel_offset), notes=notes)
+    return MappedSource(path, array, arrangement, Geometry(options.resolution, options.offset), notes=notes)
 
 
 def _assumed_axes(name: str, header: NpyHeader) -> str:

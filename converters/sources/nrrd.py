@@ -182,7 +182,7 @@ def _geometry(header: NrrdHeader, axes: str, options: SourceOptions) -> tuple[Ge
     resolution = told_resolution(str(header.path), (sizes[0], sizes[1], sizes[2]), units, options)
     affine = _affine(header, directions, units)
     if affine is None:
-        return Geometry(resolution, options.voxel_offset), notes
+        return Geometry(resolution, options.offset), notes
     # + 0.0 makes 0 of -0.
     affine = affine * np.array(turn or (1, 1, 1))[:, np.newaxis] + 0.0
     geometry, more = place(affine, VoxelSizes(header.path, resolution, ("nm", 1.0)), options)

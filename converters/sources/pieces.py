@@ -177,7 +177,7 @@ def _joined(path: Path, pieces: Sequence[Piece], options: SourceOptions, note: s
         _check_alike(path, first, piece.source)
     shape = _triple(max(piece.box.end[axis] for piece in pieces) for axis in range(3))
     affine, notes = _affine(pieces)
-    geometry = Geometry(first.geometry.resolution, options.voxel_offset, affine, first.geometry.world if affine else "")
+    geometry = Geometry(first.geometry.resolution, options.offset, affine, first.geometry.world if affine else "")
     return PiecesSource(str(path), tuple(pieces), shape, _blocks(pieces), geometry, (note, *notes, *first.notes))
 
 

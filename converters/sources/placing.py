@@ -57,11 +57,11 @@ def place(affine: NDArray[Any], sizes: VoxelSizes, options: SourceOptions) -> tu
     if not _holds_volume(matrix, norms):
         resolution = options.resolution or _lengths(sizes.usable(options) * sizes.unit[1])
         note = "the header's affine is singular and left out: the volume has a voxel size but no place in the world"
-        return Geometry(resolution, options.voxel_offset), (note,)
+        return Geometry(resolution, options.offset), (note,)
     resolution = options.resolution or _lengths(norms)
     if options.resolution is not None:
         matrix[:, :3] *= np.array(options.resolution) / norms
-    return Geometry(resolution, options.voxel_offset, _rows(matrix), "RAS"), ()
+    return Geometry(resolution, options.offset, _rows(matrix), "RAS"), ()
 
 
 def _holds_volume(matrix: NDArray[Any], norms: NDArray[Any]) -> bool:

@@ -201,7 +201,7 @@ def _arrangement(name: str, info: VolumeInfo, scale: Scale, options: SourceOptio
 
 def _geometry(scale: Scale, options: SourceOptions) -> Geometry:
     # 0,0,0 is what the option is when nobody has given it.
-    offset = options.voxel_offset if any(options.voxel_offset) else scale.voxel_offset
+    offset = scale.voxel_offset if options.voxel_offset is None else options.voxel_offset
     return Geometry(options.resolution or scale.resolution, offset)
 
 
@@ -237,7 +237,7 @@ def _places(count: int) -> list[int]:
 def _notes(info: VolumeInfo, scale: Scale, options: SourceOptions, found: bool) -> Iterator[str]:
     if not found:
         yield f"scale {scale.key}: none of the chunks that were looked for is there; absent chunks are read as zeros"
-    if any(scale.voxel_offset) and not any(options.voxel_offset):
+    if any(scale.voxel_offset) and options.voxel_offset is None:
         told = ",".join(str(n) for n in scale.voxel_offset)
         yield f"the voxel_offset {told} of scale {scale.key} is kept; --voxel-offset names another"
     if info.type == "image" and info.data_type in _TAKEN_FOR_LABELS:

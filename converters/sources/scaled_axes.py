@@ -77,7 +77,7 @@ def _geometry(name: str, axes: str, told: ScaledAxes, options: SourceOptions) ->
     x, y, z = values["x"], values["y"], values["z"]
     units = (x[1], y[1], z[1])
     resolution = told_resolution(name, (x[0], y[0], z[0]), units, options)
-    geometry = Geometry(resolution, options.voxel_offset)
+    geometry = Geometry(resolution, options.offset)
     places = (x[2], y[2], z[2])
     if not any(places):
         return geometry, tuple(notes)

@@ -103,7 +103,7 @@ def _open_stack(path: Path, folder: Path, names: tuple[str, ...], options: Sourc
     sizes, units = size.placed("ZYXC"[: len(axes)], axes)
     resolution = told_resolution(str(path), sizes, units, options)
     notes = (*axes_notes, *order_notes(names), *look_notes)
-    return ArraySource(str(path), reader, arrangement, Geometry(resolution, options.voxel_offset), label, notes)
+    return ArraySource(str(path), reader, arrangement, Geometry(resolution, options.offset), label, notes)
 
 
 def _header(file: Path) -> Page | Picture:

@@ -21,15 +21,21 @@ class SourceOptions:
 
     axes: one letter an axis in the order of the array's shape (x, y, z, c for channels, t for time); None: from metadata.
     channel, time: which one to take; None: all channels, and no time axis may be there. resolution: nm, overrides the source's.
-    voxel_offset: the dataset's coordinate of the first voxel. array: which of a source's arrays or levels, by its name there.
+    voxel_offset: the dataset's coordinate of the first voxel; None: where the source says. array: which of a source's arrays or
+    levels, by its name there.
     """
 
     axes: str | None = None
     channel: int | None = None
     time: int | None = None
     resolution: Lengths | None = None
-    voxel_offset: Triple = (0, 0, 0)
+    voxel_offset: Triple | None = None
     array: str | None = None
+
+    @property
+    def offset(self) -> Triple:
+        """The coordinate of the first voxel for a source that says none itself."""
+        return self.voxel_offset or (0, 0, 0)
 
 
 class Source(Protocol):

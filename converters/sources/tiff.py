@@ -36,7 +36,7 @@ def open_tiff(path: Path, options: SourceOptions) -> MappedSource | ArraySource:
         label, look_notes = look(tif, image.pages.keyframe)
         told = size.notes if options.resolution is None else ()
         notes = (*image.notes, *axes_notes, *look_notes, *told, *_ome_notes(messages))
-        geometry = Geometry(resolution, options.voxel_offset)
+        geometry = Geometry(resolution, options.offset)
         stored = stored_array(path, tif, image)
         if stored is not None:
             stored.check_size()
