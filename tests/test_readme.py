@@ -1,31 +1,49 @@
 """README.md: every command in it runs, and its tables say what the code says."""
 
+import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
+import h5py
 import nibabel
 import numpy as np
 import pytest
+import tensorstore
+import tifffile
 
 from converters.options import ConvertOptions, Options, ServeOptions
+from converters.sources import opening
 from formats.chunks.chunk_format import DATA_TYPES, ENCODINGS, ChunkFormat, refusal
+from tests.converters.dask_cluster import started_cluster
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """Return the blocks of code in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+
+
 COMMANDS = [
     line
-    for block in re.findall(r"^```sh\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+    for block in blocks("sh")
     for line in block.replace("\\\n", " ").splitlines()
     if line.strip() and not line.startswith("#")
 ]
@@ -47,18 +65,20 @@ class Desk:
         )
         assert done.returncode == 0, f"{shlex.join(words)}: {done.stdout}{done.stderr}"
 
-    def run_until_it_answers(self, words: list[str], url: str) -> None:
-        """Start a command that ends with Ctrl-C, ask it for url, and end it so."""
+    @contextmanager
+    def running(self, words: list[str], url: str) -> Iterator[None]:
+        """Start a command that ends with Ctrl-C, wait until url answers, and end it so."""
         with (self.folder / "output").open("wb") as output:
             process = subprocess.Popen(
                 words, cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
         try:
             answers = any(self._answers(process, url) for _ in range(300))
+            assert answers, f"{shlex.join(words)}: no answer at {url}: {(self.folder / 'output').read_text()}"
+            yield
         finally:
             process.send_signal(signal.SIGINT)
             status = process.wait(60)
-        assert answers, f"{shlex.join(words)}: no answer at {url}: {(self.folder / 'output').read_text()}"
         assert status == 0
 
     def _answers(self, process: subprocess.Popen[bytes], url: str) -> bool:
@@ -85,6 +105,24 @@ def run_glassine(desk: Desk, words: list[str]) -> None:
     desk.run(words)
 
 
+def run_with_cluster(desk: Desk, words: list[str]) -> None:
+    """Start a scheduler and two workers in place of the README's; its shared disk is a folder of its own on the desk."""
+    shared = desk.folder / "shared"
+    (shared / "logs").mkdir(parents=True)
+    shutil.copytree(desk.folder / "stack.zarr", shared / "stack.zarr")
+    with started_cluster(shared / "logs", workers=2) as cluster:
+        words[words.index("--executor") + 1] = cluster.address
+        desk.run([word.replace("/shared", str(shared)) for word in words])
+
+
+def run_with_remote(desk: Desk, words: list[str]) -> None:
+    """Serve the datasets that are there in place of the README's host."""
+    url = f"http://127.0.0.1:{free_port()}"
+    port = url.rpartition(":")[2]
+    with desk.running(["glassine", "serve", "datasets", "--port", port], f"{url}/healthz"):
+        desk.run([word.replace("https://lab.example.org", url) for word in words])
+
+
 def run_server(desk: Desk, words: list[str]) -> None:
     """Serve on a free port in place of the README's."""
     port = free_port()
@@ -92,16 +130,8 @@ def run_server(desk: Desk, words: list[str]) -> None:
         words[words.index("--port") + 1] = port
     else:
         words += ["--port", port]
-    desk.run_until_it_answers(words, f"http://127.0.0.1:{port}/healthz")
-
-
-def run_static_server(desk: Desk, words: list[str]) -> None:
-    *words, _ = words
-    port = free_port()
-    folder = words[words.index("--directory") + 1]
-    (info, *_) = sorted((desk.folder / folder).rglob("info"))
-    name = info.relative_to(desk.folder / folder)
-    desk.run_until_it_answers([sys.executable, *words[1:], "--bind", "127.0.0.1", port], f"http://127.0.0.1:{port}/{name}")
+    with desk.running(words, f"http://127.0.0.1:{port}/healthz"):
+        pass
 
 
 def check_make(desk: Desk, words: list[str]) -> None:
@@ -126,15 +156,26 @@ def check_benchmark(desk: Desk, words: list[str]) -> None:
     subprocess.run([sys.executable, *words[1:], "--help"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
 
 
+def check_extra(desk: Desk, words: list[str]) -> None:
+    """The extra is there; tests do not install anything."""
+    (extra,) = re.findall(r"^\.\[(\w+)\]$", words[-1])
+    assert extra in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
 RULES: dict[str, Callable[[Desk, list[str]], None]] = {
+    r"glassine convert .* --executor tcp://": run_with_cluster,
+    r"glassine convert https://": run_with_remote,
     r"glassine (plan|convert|link) ": run_glassine,
     r"glassine (serve|view) ": run_server,
-    r"python -m http\.server ": run_static_server,
     r"make ": check_make,
     r"docker compose ": check_compose,
     r"python -m benchmarks ": check_benchmark,
+    r"pip install ": check_extra,
     r"(mkdir|cp) ": lambda desk, words: desk.run(words),
 }
+
+
+Voxels = np.ndarray[Any, Any]
 
 
 @pytest.fixture(scope="module")
@@ -150,15 +191,54 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
         image = nibabel.Nifti1Image(voxels, affine)
         image.header.set_xyzt_units("mm", "sec")
         nibabel.save(image, folder / name)
-    np.save(folder / "stack.npy", random.integers(0, 255, (40, 64, 80), np.uint8))
-    np.save(folder / "cells.npy", random.integers(0, 50, (40, 64, 80), np.uint32))
+    grey = random.integers(0, 255, (40, 64, 80), np.uint8)
+    np.save(folder / "part.npy", grey)
+    np.save(folder / "cells.npy", random.integers(0, 50, grey.shape, np.uint32))
+    save_slices(folder / "slices", grey)
+    save_confocal(folder / "confocal.tif", random.integers(0, 4096, (20, 2, 64, 80), np.uint16))
+    with h5py.File(folder / "em.h5", "w") as file:
+        raw = file.create_dataset("volumes/raw", data=grey, chunks=(16, 16, 16), compression="gzip")
+        raw.attrs["resolution"] = (40.0, 4.0, 4.0)
+        file.create_dataset("volumes/labels", data=grey.astype(np.uint64))
+    save_zarr(folder / "stack.zarr", grey)
+    save_pieces(folder / "blocks", grey)
+    (listed,) = blocks("json")
+    assert json.loads(listed)["pieces"]
+    (folder / "blocks.json").write_text(listed)
     return Desk(folder)
+
+
+def save_slices(folder: Path, zyx: Voxels) -> None:
+    folder.mkdir()
+    for z, plane in enumerate(zyx):
+        tifffile.imwrite(folder / f"z{z:04d}.tif", plane)
+
+
+def save_confocal(path: Path, zcyx: Voxels) -> None:
+    told = {"axes": "ZCYX", "spacing": 1.0, "unit": "um"}
+    tifffile.imwrite(path, zcyx, imagej=True, resolution=(1 / 0.4, 1 / 0.4), metadata=told)
+
+
+def save_zarr(path: Path, zyx: Voxels) -> None:
+    store = {"driver": "zarr", "kvstore": {"driver": "file", "path": f"{path}/"}, "create": True}
+    spec = store | {"metadata": {"shape": zyx.shape, "chunks": (32, 32, 32), "dtype": zyx.dtype.str}}
+    tensorstore.open(spec).result()[...] = zyx
+
+
+def save_pieces(folder: Path, zyx: Voxels) -> None:
+    """Save the eight octants, x1y1z1.h5 that with the lowest x, y and z."""
+    folder.mkdir()
+    for upper in product(range(2), repeat=3):
+        octant = tuple(slice(n // 2 * half, n // 2 * (half + 1)) for n, half in zip(zyx.shape, upper, strict=True))
+        z, y, x = (half + 1 for half in upper)
+        with h5py.File(folder / f"x{x}y{y}z{z}.h5", "w") as file:
+            file["data"] = zyx[octant]
 
 
 def test_every_command_runs_in_the_order_it_is_told(desk: Desk) -> None:
     assert COMMANDS
     for line in COMMANDS:
-        (rule,) = [rule for pattern, rule in RULES.items() if re.match(pattern, line)] or [None]
+        rule = next((rule for pattern, rule in RULES.items() if re.match(pattern, line)), None)
         assert rule, f"no rule says how to run {line!r}"
         rule(desk, shlex.split(line, comments=True))
 
@@ -183,6 +263,12 @@ def told(default: object) -> str:
 def test_the_table_of_options_is_the_models(model: type[Options]) -> None:
     rows = "\n".join(option_rows(model))
     assert rows in TEXT, f"expected in README.md:\n{rows}"
+
+
+def test_the_table_of_sources_names_every_ending() -> None:
+    (table,) = re.findall(r"^\| source \|.*\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
+    named = set(re.findall(r"(?<![\w.])\.[a-z][\w.]*\w", table))
+    assert named == {ending for endings, _ in opening._READERS for ending in endings}
 
 
 def test_the_table_of_encodings_is_what_is_accepted() -> None:
