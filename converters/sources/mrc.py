@@ -13,7 +13,7 @@ import numpy as np
 from converters.errors import OptionError, SourceError
 from converters.geometry import Affine, Geometry, Lengths
 from converters.sources.axes import check_axes, shape_text
-from converters.sources.header import ImageHeader, header_source
+from converters.sources.brain.header import ImageHeader, header_source
 from converters.sources.packed import first_bytes
 from converters.sources.placing import without_float32_noise
 from converters.sources.source import Source, SourceOptions

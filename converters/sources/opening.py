@@ -13,30 +13,30 @@ from converters.sources.source import Source, SourceOptions
 Opener = Callable[[Path, SourceOptions], Source]
 
 _READERS: tuple[tuple[tuple[str, ...], str], ...] = (
-    ((".nii", ".nii.gz"), "nifti:open_nifti"),
-    ((".hdr", ".img", ".hdr.gz", ".img.gz"), "nifti:open_pair"),
-    ((".mgh", ".mgz", ".mgh.gz"), "mgh:open_mgh"),
-    ((".head", ".brik", ".brik.gz"), "afni:open_afni"),
-    ((".npy",), "npy:open_npy"),
-    ((".npz",), "npz:open_npz"),
-    ((".tif", ".tiff", ".btf", ".tf8", ".lsm"), "tiff:open_tiff"),
-    ((".png", ".jpg", ".jpeg"), "slices:open_slice"),
-    ((".h5", ".hdf5", ".hdf", ".he5", ".cmap"), "hdf5:open_hdf5"),
-    ((".nrrd", ".nhdr"), "nrrd:open_nrrd"),
+    ((".nii", ".nii.gz"), "brain.nifti:open_nifti"),
+    ((".hdr", ".img", ".hdr.gz", ".img.gz"), "brain.nifti:open_pair"),
+    ((".mgh", ".mgz", ".mgh.gz"), "brain.mgh:open_mgh"),
+    ((".head", ".brik", ".brik.gz"), "brain.afni:open_afni"),
+    ((".npy",), "npy.npy:open_npy"),
+    ((".npz",), "npy.npz:open_npz"),
+    ((".tif", ".tiff", ".btf", ".tf8", ".lsm"), "tiff.tiff:open_tiff"),
+    ((".png", ".jpg", ".jpeg"), "slices.slices:open_slice"),
+    ((".h5", ".hdf5", ".hdf", ".he5", ".cmap"), "hdf5.hdf5:open_hdf5"),
+    ((".nrrd", ".nhdr"), "nrrd.nrrd:open_nrrd"),
     ((".mrc", ".map", ".rec", ".st", ".ali", ".ccp4"), "mrc:open_mrc"),
     ((".mrc.gz", ".map.gz", ".rec.gz"), "mrc:open_mrc"),
-    ((".json",), "pieces:open_pieces"),
+    ((".json",), "pieces.pieces:open_pieces"),
 )
 """Endings of file names -> the module of converters.sources and its function that open them."""
 
 _FOLDERS = (
     (("info",), "precomputed:open_precomputed"),
-    (("zarr.json", ".zarray", ".zgroup", ".zattrs"), "zarr:open_zarr"),
-    (("attributes.json",), "n5:open_n5"),
+    (("zarr.json", ".zarray", ".zgroup", ".zattrs"), "zarr.zarr:open_zarr"),
+    (("attributes.json",), "zarr.n5:open_n5"),
 )
 """Files that tell what kind of dataset a folder is -> its reader."""
 
-_STORES = ((".zarr", "zarr:open_zarr"), (".n5", "n5:open_n5"))
+_STORES = ((".zarr", "zarr.zarr:open_zarr"), (".n5", "zarr.n5:open_n5"))
 """Endings of a store's folder -> the reader of those groups in it that have no files of their own."""
 
 
@@ -77,9 +77,9 @@ def _open(path: Path, options: SourceOptions) -> Source:
     if path.is_dir():
         return _open_folder(path, options)
     if not path.exists() and "{" in str(path):
-        return _reader("pieces:open_pattern")(path, options)
+        return _reader("pieces.pieces:open_pattern")(path, options)
     if not path.exists() and glob.has_magic(str(path)):
-        return _reader("slices:open_pattern")(path, options)
+        return _reader("slices.slices:open_pattern")(path, options)
     if path.stat().st_size == 0:
         raise SourceError(f"{path}: the file is empty (0 bytes); copy it again")
     return _opener(path)(path, options)
@@ -93,7 +93,7 @@ def _open_folder(path: Path, options: SourceOptions) -> Source:
         for ending, reader in _STORES:
             if folder.name.lower().endswith(ending):
                 return _reader(reader)(path, options)
-    return _reader("slices:open_folder")(path, options)
+    return _reader("slices.slices:open_folder")(path, options)
 
 
 def _opener(path: Path) -> Opener:

@@ -42,7 +42,7 @@ def test_a_folder_of_nothing_that_is_known(tmp_path):
 
 
 def test_every_reader_is_there():
-    slices_and_patterns = ("slices:open_folder", "slices:open_pattern", "pieces:open_pattern")
+    slices_and_patterns = ("slices.slices:open_folder", "slices.slices:open_pattern", "pieces.pieces:open_pattern")
     for _, name in (*opening._READERS, *opening._FOLDERS, *((None, name) for name in slices_and_patterns)):
         module, _, function = name.partition(":")
         assert callable(getattr(import_module(f"converters.sources.{module}"), function))
@@ -51,23 +51,23 @@ def test_every_reader_is_there():
 @pytest.mark.parametrize(
     ("name", "reader"),
     [
-        ("a.NII.GZ", "nifti:open_nifti"),
-        ("a.ome.tif", "tiff:open_tiff"),
-        ("a.npz", "npz:open_npz"),
-        ("a.seg.nrrd", "nrrd:open_nrrd"),
+        ("a.NII.GZ", "brain.nifti:open_nifti"),
+        ("a.ome.tif", "tiff.tiff:open_tiff"),
+        ("a.npz", "npy.npz:open_npz"),
+        ("a.seg.nrrd", "nrrd.nrrd:open_nrrd"),
         ("emd_1234.map.gz", "mrc:open_mrc"),
-        ("a.mgh.gz", "mgh:open_mgh"),
-        ("a.hdr.gz", "nifti:open_pair"),
-        ("a.h5", "hdf5:open_hdf5"),
-        ("a.json", "pieces:open_pieces"),
-        ("x{1}y{1}z{1}.h5", "pieces:open_pattern"),
-        ("a*.tif", "slices:open_pattern"),
-        ("a[0-9].png", "slices:open_pattern"),
-        ("folder", "slices:open_folder"),
+        ("a.mgh.gz", "brain.mgh:open_mgh"),
+        ("a.hdr.gz", "brain.nifti:open_pair"),
+        ("a.h5", "hdf5.hdf5:open_hdf5"),
+        ("a.json", "pieces.pieces:open_pieces"),
+        ("x{1}y{1}z{1}.h5", "pieces.pieces:open_pattern"),
+        ("a*.tif", "slices.slices:open_pattern"),
+        ("a[0-9].png", "slices.slices:open_pattern"),
+        ("folder", "slices.slices:open_folder"),
         ("folder/info", "precomputed:open_precomputed"),
-        ("folder/zarr.json", "zarr:open_zarr"),
-        ("folder/.zattrs", "zarr:open_zarr"),
-        ("folder/attributes.json", "n5:open_n5"),
+        ("folder/zarr.json", "zarr.zarr:open_zarr"),
+        ("folder/.zattrs", "zarr.zarr:open_zarr"),
+        ("folder/attributes.json", "zarr.n5:open_n5"),
     ],
 )
 def test_which_reader_opens_what(tmp_path, monkeypatch, name, reader):

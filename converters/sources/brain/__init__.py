@@ -1,0 +1,1 @@
+"""Brain images: NIfTI and Analyze, MGH, AFNI."""

@@ -1,0 +1,1 @@
+"""Numpy's files."""

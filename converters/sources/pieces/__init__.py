@@ -1,0 +1,1 @@
+"""Volumes in many files, each a source."""

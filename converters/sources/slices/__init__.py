@@ -1,0 +1,1 @@
+"""Stacks of slices, one file a slice."""

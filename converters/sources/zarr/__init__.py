@@ -1,0 +1,1 @@
+"""Zarr, OME-Zarr and N5."""
