@@ -267,7 +267,7 @@ def test_the_table_of_options_is_the_models(model: type[Options]) -> None:
 
 def test_the_table_of_sources_names_every_ending() -> None:
     (table,) = re.findall(r"^\| source \|.*\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
-    named = set(re.findall(r"(?<![\w.])\.[a-z][\w.]*\w", table))
+    named = set(re.findall(r"(?<![\w.])\.[a-z][\w.]*\w", table.lower()))
     assert named == {ending for endings, _ in opening._READERS for ending in endings}
 
 
