@@ -86,7 +86,7 @@ def test_a_dependency_has_a_lower_bound_and_no_upper_one(requirement: Requiremen
 
 
 def test_what_is_imported_is_declared() -> None:
-    declared = {Requirement(text).name for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["demo"]}
+    declared = {normal(Requirement(text).name) for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["demo"]}
     distributions = packages_distributions()
     undeclared = {
         f"{name} imports {imported}"
