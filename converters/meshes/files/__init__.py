@@ -1,0 +1,1 @@
+"""Surfaces of triangles in files of other programs: STL, OBJ, PLY, GIfTI, VTK."""
