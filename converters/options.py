@@ -90,6 +90,38 @@ class ConvertOptions(Options):
     overwrite: bool = Field(False, description="Replace a dataset that came from something else.")
 
 
+class ImportMeshOptions(Options):
+    """How mesh files become the meshes of segments."""
+
+    format: Literal["multires", "legacy"] = Field(
+        "multires", description="multires: the viewer's multi-resolution format; legacy: for tools that need it."
+    )
+    id: int | None = Field(
+        None, ge=1, lt=1 << 64, description="Segment of all files; a file's name is its segment, 123.stl, when left out."
+    )
+    table: str | None = Field(
+        None, min_length=1, description="CSV or TSV file with the columns file and id, and name if segments have names."
+    )
+    unit: Literal["auto", "nm", "um", "mm"] = Field(
+        "auto", description="Unit of the files' coordinates; auto is mm for GIfTI and for files of 3D Slicer, nm for others."
+    )
+    space: Literal["auto", "dataset", "world", "ras", "lps"] = Field(
+        "auto",
+        description="Where coordinates are: dataset (0 at the corner of its voxel 0,0,0), world (of the volume's source), ras or "
+        "lps; auto is ras for GIfTI, what 3D Slicer wrote in its files, dataset for others.",
+    )
+    affine: str | None = Field(
+        None, min_length=1, description="12 or 16 numbers, row by row, or a file of them: applied to the coordinates first."
+    )
+    gifti_space: Literal["auto", "stored", "scanner", "aligned", "talairach", "mni"] = Field(
+        "auto", description="Which coordinates of a GIfTI file to take; needed only where the file has a matrix to other ones."
+    )
+    voxel_centres: bool = Field(
+        False, description="0,0,0 is the centre of the dataset's voxel 0,0,0 and not its corner: half a voxel is added."
+    )
+    overwrite: bool = Field(False, description="Replace meshes of the same segments that are there already.")
+
+
 class ServeOptions(Options):
     """How datasets are served."""
 

@@ -51,13 +51,12 @@ def placed(surface: Surface, place: Place, told: Coordinates, name: str) -> Mesh
     """
     matrix = to_dataset(surface, place, told, name)
     points = surface.points @ matrix[:3, :3].T + matrix[:3, 3]
-    vertices = points.astype(np.float32)
-    if not np.isfinite(vertices).all():
+    if not np.abs(points).max() < np.finfo(np.float32).max:
         raise OptionError(f"{name}: some points lie beyond 3e38 nm; check --unit and --affine")
     triangles = surface.triangles.astype(np.uint32)
     if np.linalg.det(matrix[:3, :3]) < 0:
         triangles = triangles[:, ::-1]
-    mesh = welded(Mesh(vertices, np.ascontiguousarray(triangles)))
+    mesh = welded(Mesh(points.astype(np.float32), np.ascontiguousarray(triangles)))
     if not len(mesh.triangles):
         raise OptionError(f"{name}: no triangle has three different corners left; check --unit and --affine")
     return mesh
