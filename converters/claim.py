@@ -114,7 +114,7 @@ def settle(dataset: Path) -> None:
     Raises BusyError when the run is still at it.
     """
     if (dataset / PRIVATE / "arriving" / _MOVES).is_file():
-        with _locked(dataset):
+        with locked(dataset):
             if (dataset / PRIVATE / "arriving" / _MOVES).is_file():
                 _move(dataset)
                 _clear(dataset / PRIVATE)
@@ -151,7 +151,7 @@ def claim(dataset: Path, request: Request, *, overwrite: bool) -> Iterator[Claim
     private = dataset / PRIVATE
     try:
         private.mkdir(parents=True, exist_ok=True)
-        with _locked(dataset):
+        with locked(dataset):
             yield from _claimed(dataset, request)
     except OSError as error:
         raise_if_full(error, dataset)
@@ -244,7 +244,7 @@ def _check_begun(dataset: Path, request: Request, *, overwrite: bool) -> None:
     begun = _begun(dataset / PRIVATE)
     source = begun.get("source") if isinstance(begun, dict) else None
     if source not in (None, request.source) and not overwrite:
-        with _locked(dataset):
+        with locked(dataset):
             raise DatasetExistsError(
                 f"{dataset}: a conversion of {source} was begun there and not finished; run it again, choose another path, "
                 "or add --overwrite to replace it"
@@ -252,7 +252,8 @@ def _check_begun(dataset: Path, request: Request, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def _locked(dataset: Path) -> Iterator[None]:
+def locked(dataset: Path) -> Iterator[None]:
+    """Hold the lock of a dataset that has a private folder. Raises BusyError when another run holds it."""
     import fcntl
 
     path = dataset / PRIVATE / _LOCK
