@@ -42,9 +42,10 @@ def told_resolution(
     found = [_length(size, unit) for size, unit in zip(sizes, units, strict=True)]
     x, y, z = found
     if x is None or y is None or z is None:
-        told = ", ".join(_told(size, unit) for size, unit in zip(sizes, units, strict=True))
+        each = ", ".join(_told(size, unit) for size, unit in zip(sizes, units, strict=True))
+        told = f"a voxel size x, y, z of {each}" if any(size is not None for size in sizes) else "no voxel size"
         raise OptionError(
-            f"{name}: its metadata tells a voxel size x, y, z of {told}, expected three lengths above 0 with their units: "
+            f"{name}: its metadata tells {told}, expected three lengths above 0 with their units: "
             "add --resolution X,Y,Z in nm, e.g. --resolution 8,8,40"
         )
     return x, y, z

@@ -244,16 +244,16 @@ def test_4_bits_as_bytes_of_imod(path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ({"cell": floats(0, 0, 0)}, "0 angstrom, 0 angstrom, 0 angstrom"),
-        ({"m": ints(0, 0, 0)}, "nothing, nothing, nothing"),
-        ({"m": ints(-5, 3, 2)}, "nothing, 20.5 angstrom, 30 angstrom"),
-        ({"cell": floats(np.nan, -3, np.inf)}, "nan angstrom, -1 angstrom, inf angstrom"),
+        ({"cell": floats(0, 0, 0)}, "a voxel size x, y, z of 0 angstrom, 0 angstrom, 0 angstrom"),
+        ({"m": ints(0, 0, 0)}, "no voxel size"),
+        ({"m": ints(-5, 3, 2)}, "a voxel size x, y, z of nothing, 20.5 angstrom, 30 angstrom"),
+        ({"cell": floats(np.nan, -3, np.inf)}, "a voxel size x, y, z of nan angstrom, -1 angstrom, inf angstrom"),
     ],
 )
 def test_no_voxel_size_stops(path, words, told):
     patch(path, **words)
     assert refusal(OptionError, path) == (
-        f"{path}: its metadata tells a voxel size x, y, z of {told}, expected three lengths above 0 with their units: "
+        f"{path}: its metadata tells {told}, expected three lengths above 0 with their units: "
         "add --resolution X,Y,Z in nm, e.g. --resolution 8,8,40"
     )
     assert opened(path, resolution=(1.0, 2.0, 3.0)).geometry.resolution == (1, 2, 3)

@@ -71,23 +71,23 @@ def test_the_options_win():
 @pytest.mark.parametrize(
     ("sizes", "units", "found"),
     [
-        ((None, None, None), (None, None, None), "nothing, nothing, nothing"),
-        ((None, None, None), ("um", "um", "um"), "nothing, nothing, nothing"),
-        ((1.0, 1.0, 1.0), (None, None, None), "1 without a unit, 1 without a unit, 1 without a unit"),
-        ((1.0, 1.0, 1.0), ("", "", ""), "1 without a unit, 1 without a unit, 1 without a unit"),
-        ((1.0, 1.0, 1.0), ("pixel", "pixel", "pixel"), "1 pixel, 1 pixel, 1 pixel"),
-        ((0.5, 0.25, 0.0), ("um", "um", "um"), "0.5 um, 0.25 um, 0 um"),
-        ((0.5, 0.25, -1.0), ("um", "um", "um"), "0.5 um, 0.25 um, -1 um"),
-        ((0.5, 0.25, math.nan), ("um", "um", "um"), "0.5 um, 0.25 um, nan um"),
-        ((0.5, 0.25, math.inf), ("um", "um", "um"), "0.5 um, 0.25 um, inf um"),
-        ((0.5, 0.25, None), ("um", "um", None), "0.5 um, 0.25 um, nothing"),
+        ((None, None, None), (None, None, None), "no voxel size"),
+        ((None, None, None), ("um", "um", "um"), "no voxel size"),
+        ((1.0, 1.0, 1.0), (None, None, None), "a voxel size x, y, z of 1 without a unit, 1 without a unit, 1 without a unit"),
+        ((1.0, 1.0, 1.0), ("", "", ""), "a voxel size x, y, z of 1 without a unit, 1 without a unit, 1 without a unit"),
+        ((1.0, 1.0, 1.0), ("pixel", "pixel", "pixel"), "a voxel size x, y, z of 1 pixel, 1 pixel, 1 pixel"),
+        ((0.5, 0.25, 0.0), ("um", "um", "um"), "a voxel size x, y, z of 0.5 um, 0.25 um, 0 um"),
+        ((0.5, 0.25, -1.0), ("um", "um", "um"), "a voxel size x, y, z of 0.5 um, 0.25 um, -1 um"),
+        ((0.5, 0.25, math.nan), ("um", "um", "um"), "a voxel size x, y, z of 0.5 um, 0.25 um, nan um"),
+        ((0.5, 0.25, math.inf), ("um", "um", "um"), "a voxel size x, y, z of 0.5 um, 0.25 um, inf um"),
+        ((0.5, 0.25, None), ("um", "um", None), "a voxel size x, y, z of 0.5 um, 0.25 um, nothing"),
     ],
 )
 def test_a_size_that_is_missing_or_none_stops(sizes, units, found):
     with pytest.raises(OptionError) as refused:
         told(sizes, units)
     assert str(refused.value) == (
-        f"a.tif: its metadata tells a voxel size x, y, z of {found}, expected three lengths above 0 with their units: "
+        f"a.tif: its metadata tells {found}, expected three lengths above 0 with their units: "
         "add --resolution X,Y,Z in nm, e.g. --resolution 8,8,40"
     )
 

@@ -325,7 +325,7 @@ def test_axes_of_ilastik(tmp_path):
     assert (source.shape, source.num_channels, source.notes) == ((5, 4, 3), 2, ())
     np.testing.assert_array_equal(whole(source), array[0].transpose(2, 1, 0, 3))
     assert error_of(path) == (
-        "a.h5: its metadata tells a voxel size x, y, z of nothing, nothing, nothing, expected three lengths above 0 with their "
+        "a.h5: its metadata tells no voxel size, expected three lengths above 0 with their "
         "units: add --resolution X,Y,Z in nm, e.g. --resolution 8,8,40"
     )
 
@@ -413,7 +413,7 @@ def test_resolution_and_offset_of_cremi(tmp_path):
 @pytest.mark.parametrize("value", [(4, 4), 7, "40,4,4", (np.nan, 4, 4), np.ones((3, 3)), h5py.Empty("f4")])
 def test_a_resolution_that_is_none(tmp_path, value):
     path = written(tmp_path, data=(voxels("u1"), {"resolution": value, "element_size_um": value, "offset": value}, {}))
-    assert "tells a voxel size x, y, z of nothing, nothing, nothing" in error_of(path)
+    assert "tells no voxel size" in error_of(path)
     assert opened(path).geometry == Geometry(NM)
 
 
@@ -475,7 +475,7 @@ def test_a_chimera_map_is_turned_and_skewed(tmp_path):
 
 def test_a_chimera_map_without_a_step(tmp_path):
     path = chimera_map(tmp_path / "a.cmap")
-    assert "tells a voxel size x, y, z of nothing, nothing, nothing" in error_of(path)
+    assert "tells no voxel size" in error_of(path)
     assert opened(path).geometry == Geometry(NM)
 
 

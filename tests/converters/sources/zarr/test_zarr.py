@@ -352,7 +352,7 @@ def test_what_is_no_volume(tmp_path, shape):
 def test_the_voxel_size_must_be_told(tmp_path):
     path = write(tmp_path / "a.zarr")
     assert refusal(path, SourceOptions(), OptionError) == (
-        f"{path}: its metadata tells a voxel size x, y, z of nothing, nothing, nothing, expected three lengths above 0 with "
+        f"{path}: its metadata tells no voxel size, expected three lengths above 0 with "
         "their units: add --resolution X,Y,Z in nm, e.g. --resolution 8,8,40"
     )
 
