@@ -162,7 +162,7 @@ def _gone_on(summary: Summary) -> str:
     """Return what was kept of a run that had been stopped, and what was done again."""
     if not summary.kept + summary.again:
         return ""
-    return f"; went on with {summary.kept} blocks that were done before, {summary.again} that were begun were done again"
+    return f"; went on where a run was stopped, blocks kept: {summary.kept}, done again: {summary.again}"
 
 
 def _scale_text(size: tuple[int, int, int], resolution: tuple[float, float, float], chunk_size: tuple[int, int, int]) -> str:

@@ -20,6 +20,7 @@ from app.commands.looking import look
 from app.settings import Settings, read_settings
 from converters.errors import ConverterError, OptionError
 from converters.options import ConvertOptions, ServeOptions
+from converters.volumes import conversion
 from formats.errors import FormatError
 
 HEAVY = ("numpy", "pydantic", "nibabel", "imagecodecs", "PIL", "fastapi", "starlette", "uvicorn", "rich.progress", "nilearn")
@@ -349,3 +350,16 @@ def test_serve_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 )
 def test_the_environment_is_read_in_one_place(environment: dict[str, str], expected: Settings):
     assert read_settings(environment) == expected
+
+
+def test_a_stopped_conversion_goes_on_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    def interrupted(progress: object) -> None:
+        raise KeyboardInterrupt
+
+    np.save(tmp_path / "grey.npy", np.arange(60 * 50 * 40, dtype=np.uint16).reshape(60, 50, 40))
+    given = {"resolution": (8, 8, 8), "chunk_size": (16, 16, 16), "memory": "1kB", "executor": "serial"}
+    with pytest.raises(KeyboardInterrupt):
+        conversion.convert(tmp_path / "grey.npy", tmp_path / "grey", ConvertOptions.model_validate(given), interrupted)
+    words = ("--resolution", "8,8,8", "--chunk-size", "16,16,16", "--executor", "serial", "--memory", "1GB")
+    assert run(["convert", str(tmp_path / "grey.npy"), str(tmp_path / "grey"), *words]) == 0
+    assert "; went on where a run was stopped, blocks kept: 1, done again: 1\n" in capsys.readouterr().out
