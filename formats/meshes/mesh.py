@@ -1,9 +1,12 @@
 """A surface of triangles, and what can be told of any."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+_Number = TypeVar("_Number", np.float32, np.int64)
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,22 @@ class Mesh:
 
 def welded(mesh: Mesh) -> Mesh:
     """Return the mesh with equal vertices joined, vertices that no triangle uses and triangles that lost an edge left out."""
-    order = np.lexsort(mesh.vertices.T)
-    ordered = mesh.vertices[order]
+    vertices, numbers = distinct_rows(mesh.vertices)
+    return compacted(Mesh(vertices, _proper(numbers[mesh.triangles])))
+
+
+def distinct_rows(rows: NDArray[_Number]) -> tuple[NDArray[_Number], NDArray[np.uint32]]:
+    """Return the different rows of some numbers, sorted, and for each row given its position in those.
+
+    rows: [n, 3]. The two zeros of floating point are one.
+    """
+    order = np.lexsort(rows.T)
+    ordered = rows[order]
     first = np.ones(len(order), bool)
     first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    joined = np.empty(len(order), np.int64)
-    joined[order] = np.cumsum(first) - 1
-    return compacted(Mesh(ordered[first], _proper(joined.astype(np.uint32)[mesh.triangles])))
+    numbers = np.empty(len(order), np.uint32)
+    numbers[order] = np.cumsum(first) - 1
+    return ordered[first], numbers
 
 
 def compacted(mesh: Mesh) -> Mesh:

@@ -1,0 +1,98 @@
+"""One object's levels of detail as a manifest and its fragments (meshes.md, "Multi-resolution mesh format"), and back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.meshes.octree import CutSurface, OctreeGrid, choose_grid, cut, finer
+from formats.meshes.mesh import Mesh, distinct_rows
+from formats.meshes.multires import (
+    LevelOfDetail,
+    Manifest,
+    decode_draco,
+    encode_draco,
+    encode_manifest,
+    vertex_positions,
+    z_curve_positions,
+)
+
+MOST_TRIANGLES = 1 << 16
+"""Triangles in a fragment: some 50 KB, decoded by the viewer in about 20 ms."""
+
+
+@dataclass(frozen=True)
+class EncodedObject:
+    """What is stored of an object: its manifest, and its fragments one behind the other."""
+
+    manifest: bytes
+    fragments: bytes
+
+
+def encode_object(
+    levels: Sequence[Mesh], lod_scales: Sequence[float], bits: int, most_triangles: int = MOST_TRIANGLES
+) -> EncodedObject:
+    """Return an object for the viewer.
+
+    levels: levels of detail, finest first, vertices in nm. lod_scales: for each the nm that a detail of it measures, none below
+    the one before. bits: 10 or 16, of a coordinate in a fragment. most_triangles: in a fragment, as far as `bits` allow.
+    Raises ValueError for a level without triangles, EncodeError for what the format cannot hold.
+    """
+    if not levels or len(levels) != len(lod_scales) or not all(len(level.triangles) for level in levels):
+        raise ValueError(f"{len(levels)} levels and {len(lod_scales)} lod_scales, expected as many, and triangles in each level")
+    grid, surfaces = _cut_levels(levels, bits, most_triangles)
+    manifest_levels, data = [], []
+    for surface, nodes, scale in zip(surfaces, _nodes(surfaces), lod_scales, strict=True):
+        encoded = {fragment.code: encode_draco(fragment.vertices, fragment.triangles) for fragment in surface.fragments()}
+        parts = [encoded.get(code, b"") for code in nodes.tolist()]
+        sizes = np.array([len(part) for part in parts], np.uint32)
+        manifest_levels.append(LevelOfDetail(float(scale), (0.0, 0.0, 0.0), z_curve_positions(nodes), sizes))
+        data += parts
+    manifest = Manifest(grid.chunk_shape, grid.origin, tuple(manifest_levels))
+    return EncodedObject(encode_manifest(manifest), b"".join(data))
+
+
+def decode_level(manifest: Manifest, fragments: bytes, lod: int, bits: int) -> Mesh:
+    """Return the surface of one level of detail, nm, its fragments rejoined where their whole numbers are the same.
+
+    fragments: those of all levels. Raises DecodeError for a fragment that is corrupt.
+    """
+    level, steps = manifest.levels[lod], (1 << bits) - 1
+    offsets = manifest.fragment_offsets(lod)
+    vertices, triangles, count = [np.zeros((0, 3), np.int64)], [np.zeros((0, 3), np.uint32)], 0
+    for node, begin, end in zip(level.positions.astype(np.int64), offsets[:-1], offsets[1:], strict=True):
+        if begin < end:
+            inside, corners = decode_draco(fragments[begin:end])
+            vertices.append(inside + node * steps)
+            triangles.append(corners + np.uint32(count))
+            count += len(inside)
+    joined, numbers = distinct_rows(np.concatenate(vertices))
+    return Mesh(vertex_positions(manifest, lod, (0, 0, 0), joined, bits).astype(np.float32), numbers[np.concatenate(triangles)])
+
+
+def _cut_levels(levels: Sequence[Mesh], bits: int, most_triangles: int) -> tuple[OctreeGrid, list[CutSurface]]:
+    """Return the octree of an object and its levels cut by it, no fragment with too many triangles."""
+    grid: OctreeGrid | None = choose_grid(levels, bits, most_triangles)
+    while grid is not None:
+        used = grid
+        surfaces = [
+            cut(grid.quantized(level.vertices, lod), level.triangles, bits, octants=lod > 0) for lod, level in enumerate(levels)
+        ]
+        few = all(surface.largest_fragment() <= most_triangles for surface in surfaces)
+        grid = None if few else finer(grid)
+    return used, surfaces
+
+
+def _nodes(surfaces: Sequence[CutSurface]) -> list[NDArray[np.uint64]]:
+    """Return the Z-curve codes of each level's nodes, in order: of those with triangles, and of those that others need.
+
+    An octant that the next coarser level draws needs a node, without triangles if need be, or the viewer goes on drawing the
+    coarser one beside the finer ones of its neighbours. A node needs its parent.
+    """
+    nodes: list[NDArray[np.uint64]] = []
+    for lod, surface in enumerate(surfaces):
+        drawn_above = [surfaces[lod + 1].octant_codes()] if lod + 1 < len(surfaces) else []
+        parents = [nodes[-1] >> np.uint64(3)] if nodes else []
+        nodes.append(np.unique(np.concatenate([surface.node_codes, *drawn_above, *parents])))
+    return nodes
