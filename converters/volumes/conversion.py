@@ -1,5 +1,6 @@
 """A source becomes a dataset."""
 
+import math
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -59,7 +60,7 @@ def convert(source: Path | str, dataset: Path, options: ConvertOptions, report: 
 
     Raises ConverterError. Whatever happens, nothing half written can be seen under the viewer's names.
     """
-    with _executor(source, options) as executor:
+    with executor_for(source, options) as executor:
         return _convert(source, dataset, options, executor, report)
 
 
@@ -74,29 +75,35 @@ def _convert(source: Path | str, dataset: Path, options: ConvertOptions, executo
     check_place(dataset, request, overwrite=options.overwrite)
     with claim(dataset, request, overwrite=options.overwrite) as held:
         begun, again = sum(len(items) for items in held.journal.done.values()), len(held.journal.begun)
-        plan = _as_begun(source, options, held, plan)
-        work = Work(executor, held.journal, _pending(plan, budget), report)
-        results = _write_scales(plan, held, work)
-        record = _record(plan, request, results)
-        info = volume_info(plan)
-        picture = thumbnail(VolumeReader(open_storage(held.incoming, plan.layout), info), record.contrast, record.transform)
-        held.publish(encode_volume_info(info), record, picture)
+        kept = budget_begun(held, plan.budget)
+        if kept != plan.budget:
+            plan = make_plan(source, options, kept)
+        work = Work(executor, held.journal, pending_of(plan, budget), report)
+        record = volume_record(plan, request, write_scales(plan, held, work))
+        publish_volume(plan, held, record)
     return Summary(dataset, record, plan, kept=max(0, begun - 1), again=again)
 
 
-def _pending(plan: Plan, budget: Budget) -> int:
+def publish_volume(plan: Plan, held: Claim, record: Record) -> None:
+    """Put a volume whose chunks are all written in its place, with its `info`, record and thumbnail."""
+    info = volume_info(plan)
+    picture = thumbnail(VolumeReader(open_storage(held.incoming, plan.layout), info), record.contrast, record.transform)
+    held.publish(encode_volume_info(info), record, picture)
+
+
+def pending_of(plan: Plan, budget: Budget) -> int:
     """Return how many blocks the executor is given at a time: enough to keep its workers busy, if there is memory for all."""
     within = workers_within(plan, budget)
     return 2 * budget.workers if within == budget.workers else within
 
 
-def _as_begun(source: Path | str, options: ConvertOptions, held: Claim, plan: Plan) -> Plan:
-    """Return the plan that the run which is gone on with had made with what memory and workers it had; else note this plan's."""
+def budget_begun(held: Claim, budget: Budget) -> Budget:
+    """Return the memory and workers of the run that is gone on with, whose plan is kept; else note this run's."""
     told = held.journal.done.get("plan", {}).get(())
     if told is None:
-        held.journal.add("plan", (), {"memory": plan.budget.memory, "workers": plan.budget.workers})
-        return plan
-    return make_plan(source, options, Budget(told["memory"], told["workers"]))
+        held.journal.add("plan", (), {"memory": budget.memory, "workers": budget.workers})
+        return budget
+    return Budget(told["memory"], told["workers"])
 
 
 def _request(source: Path | str, plan: Plan, options: ConvertOptions) -> Request:
@@ -105,7 +112,7 @@ def _request(source: Path | str, plan: Plan, options: ConvertOptions) -> Request
 
 
 @contextmanager
-def _executor(source: Path | str, options: ConvertOptions) -> Iterator[Executor]:
+def executor_for(source: Path | str, options: ConvertOptions) -> Iterator[Executor]:
     """Open the executor, its workers starting while this process plans; a small file is sooner done than a worker is started."""
     small = Path(source).is_file() and Path(source).stat().st_size < _SMALL_SOURCE
     with open_executor("serial" if small else options.executor) as executor:
@@ -114,10 +121,10 @@ def _executor(source: Path | str, options: ConvertOptions) -> Iterator[Executor]
         yield executor
 
 
-def _write_scales(plan: Plan, held: Claim, work: Work) -> list[BlockResult]:
+def write_scales(plan: Plan, held: Claim, work: Work) -> list[BlockResult]:
     """Write all chunks below held.incoming and return what each block of the last pass over them gave."""
     chunk_format = plan.chunk_format
-    source = _readable(plan, held, work) if plan.unit else plan.source
+    source = unpacked(plan.source, plan.budget, held, work) if plan.unit else plan.source
     voxels: Input = SourceInput(source, chunk_format.data_type, plan.layer)
     results: list[BlockResult] = []
     shards: list[BlockResult] = []
@@ -136,16 +143,15 @@ def _write_scales(plan: Plan, held: Claim, work: Work) -> list[BlockResult]:
     return [replace(result, stored_bytes=0) for result in results] + shards if shards else results
 
 
-def _readable(plan: Plan, held: Claim, work: Work) -> Source:
-    """Return the source unpacked."""
-    source = plan.source.spooled(held.spool, lambda done, total: work.report(Progress("unpack", done, total, "bytes")))
+def unpacked(source: Source, budget: Budget, held: Claim, work: Work) -> Source:
+    """Return a source unpacked below held.spool, so that each voxel can be had by itself."""
+    source = source.spooled(held.spool, lambda done, total: work.report(Progress("unpack", done, total, "bytes")))
     if source.block == (1, 1, 1):
         return source
-    unpacked = UnpackedSource(source, held.spool / "source", unit_for(source, plan.budget))
-    unpacked.folder.mkdir(parents=True, exist_ok=True)
-    total = plan.scales[0].box.voxels
-    do_step(work, Step("unpack", "unpack", unpack, unpacked.tasks, total, "voxels"))
-    return unpacked
+    units = UnpackedSource(source, held.spool / "source", unit_for(source, budget))
+    units.folder.mkdir(parents=True, exist_ok=True)
+    do_step(work, Step("unpack", "unpack", unpack, units.tasks, math.prod(source.shape), "voxels"))
+    return units
 
 
 def _tile_step(plan: Plan, held: Claim, number: int, voxels: Input, spool: Spool | None) -> Step:
@@ -191,7 +197,8 @@ def _contrast(results: list[BlockResult]) -> tuple[Contrast, ...]:
     return contrast_of(samples) if samples else ()
 
 
-def _record(plan: Plan, request: Request, results: list[BlockResult]) -> Record:
+def volume_record(plan: Plan, request: Request, results: list[BlockResult]) -> Record:
+    """Return the record of a volume. results: what write_scales returned."""
     geometry = plan.source.geometry
     counts: dict[str, Any] = {
         "chunks": sum(result.chunks for result in results),

@@ -114,7 +114,11 @@ def make_plan(place: Path | str, options: ConvertOptions, budget: Budget | None 
     if budget is None:
         with open_executor(options.executor) as executor:
             budget = budget_of(options, executor)
-    source = open_source(place, source_options(options))
+    return plan_volume(open_source(place, source_options(options)), options, budget)
+
+
+def plan_volume(source: Source, options: ConvertOptions, budget: Budget) -> Plan:
+    """Decide everything about the conversion of a source that is open. Raises OptionError, ValueRefusedError."""
     layer = layer_type(source, options.type)
     chunk_size = options.chunk_size or default_chunk_size(source.shape)
     chunk_format = _chunk_format(source, layer, chunk_size, options)
