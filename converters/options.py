@@ -39,9 +39,7 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ConvertOptions(Options):
-    """How a source becomes a volume."""
-
+class _EncodingOptions(Options):
     type: Literal["auto", "image", "segmentation"] = Field(
         "auto", description="What the voxels are; auto takes 32- and 64-bit integers and NIfTI label files for a segmentation."
     )
@@ -49,10 +47,20 @@ class ConvertOptions(Options):
         "auto", description="Chunk encoding; auto is lossless: raw, or compressed_segmentation for labels."
     )
     jpeg_quality: int = Field(85, ge=1, le=100, description="Quality of jpeg chunks.")
+
+
+class ScaleOptions(Options):
+    """How a volume is cut into chunks and scales."""
+
     chunk_size: Extents | None = Field(
         None, description="Voxels a chunk along x,y,z; near 64,64,64 when left out, flatter where the volume is thin."
     )
     scales: int | None = Field(None, ge=1, le=32, description="How many scales; down to a single chunk when left out.")
+
+
+class ReadingOptions(Options):
+    """What a user says about a source; see converters.sources.source.SourceOptions."""
+
     axes: str | None = Field(
         None,
         pattern="^[xyzct]{2,5}$",
@@ -72,11 +80,21 @@ class ConvertOptions(Options):
         None,
         description="Coordinate of the first voxel, in voxels along x,y,z; 0,0,0, or a precomputed source's own, when left out.",
     )
+
+
+class LayoutOptions(Options):
+    """How a volume's chunks lie on the disk."""
+
     layout: Literal["auto", "nested", "flat", "sharded"] = Field(
         "auto",
         description="nested: KEY/X/Y/Z.gz; flat: the viewer's own names, for any static file host; sharded: many chunks a file; "
         "auto is nested, and sharded above 10,000 chunks.",
     )
+
+
+class RunOptions(Options):
+    """How a run works, which changes nothing of what it gives."""
+
     memory: str | None = Field(
         None,
         pattern=r"^\d+(\.\d+)?\s*([kKMGT]i?B?|B)?$",
@@ -88,6 +106,10 @@ class ConvertOptions(Options):
         description="serial, processes (one a core), processes:N, or tcp://HOST:PORT of a Dask scheduler.",
     )
     overwrite: bool = Field(False, description="Replace a dataset that came from something else.")
+
+
+class ConvertOptions(RunOptions, LayoutOptions, ReadingOptions, ScaleOptions, _EncodingOptions):
+    """How a source becomes a volume."""
 
 
 class ImportMeshOptions(Options):
