@@ -28,6 +28,25 @@ def test_a_shard_by_hand() -> None:
     assert frame.tail == first + second
 
 
+def test_bytes_before_each_entry_by_hand() -> None:
+    """As above, with 10 bytes before id 8, 20 before id 1 and 30 before id 11: no index counts them, starts leave them out."""
+    ids, sizes, before = np.array([11, 8, 1], np.uint64), np.array([4, 3, 5], np.int64), np.array([30, 10, 20], np.int64)
+    frame = shard_frame(ids, sizes, RAW, before)
+    first = struct.pack("<6Q", 1, 7, 20, 10, 5, 3)
+    second = struct.pack("<3Q", 11, 20 + 5 + 10 + 3 + 30, 4)
+    assert frame.head == struct.pack("<4Q", 72, 72 + 48, 120, 120 + 24)
+    assert frame.order.tolist() == [2, 1, 0]
+    assert frame.tail == first + second
+
+
+def test_sizes_of_bytes_before_are_checked() -> None:
+    one = np.array([1], np.uint64), np.array([1], np.int64), RAW
+    with pytest.raises(ValueError, match=r"^1 ids and 2 sizes, expected as many$"):
+        shard_frame(*one, np.array([1, 2], np.int64))
+    with pytest.raises(ValueError, match=r"^a size of -2 bytes, expected 0 or more$"):
+        shard_frame(*one, np.array([-2], np.int64))
+
+
 def test_a_minishard_without_ids_by_hand() -> None:
     frame = frame_of([3], [10], RAW)
     assert frame.head == struct.pack("<4Q", 0, 0, 10, 34)
