@@ -1,0 +1,1 @@
+"""Skeletons (docs/datasource/precomputed/skeletons.md), and SWC, in which other programs keep them. Opens no files."""

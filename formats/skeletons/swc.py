@@ -1,0 +1,174 @@
+"""SWC: a skeleton as text, one vertex a line with the vertex it hangs on (Cannon et al. 1998, J Neurosci Methods 84:49).
+
+`id type x y z radius parent`; `#` begins a comment. The format names no unit, so who reads or writes has to say it. Programs
+write a root's parent as -1, some as 0, and a parent may come behind its child; all are read, -1 and parents first are written.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formats.errors import DecodeError, EncodeError
+from formats.skeletons.skeleton import RADIUS, VERTEX_TYPES, Skeleton
+
+_COLUMNS = 7
+_NO_RADIUS = {"na", "n/a", "nan", "null", "none"}
+_LARGEST_TYPE = 255
+
+
+@dataclass(frozen=True)
+class _Node:
+    """One line of a file; place and radius in the file's unit."""
+
+    line: int
+    number: int
+    kind: int
+    place: tuple[float, float, float]
+    radius: float
+    parent: int
+
+
+def parse_swc(text: str, unit: float) -> Skeleton:
+    """Return the skeleton of an SWC text, vertices in the order of its lines, with the attributes radius and vertex_types.
+
+    unit: nm of one unit of the text. A radius that is left open (NA) becomes 0. Raises DecodeError, naming the line, for what
+    is no number, ids that are there twice, parents that are not there, and vertices that hang on themselves in a circle.
+    """
+    nodes = [_node(line, number) for number, line in enumerate(text.splitlines(), 1) if line.partition("#")[0].strip()]
+    if not nodes:
+        raise DecodeError("no vertex in it, expected lines of 7 columns: id type x y z radius parent")
+    edges = _edges(nodes)
+    _check_circles(nodes, edges)
+    places = np.array([node.place for node in nodes], np.float64) * unit
+    attributes: dict[str, NDArray[Any]] = {
+        RADIUS: (np.array([node.radius for node in nodes]) * unit).astype(np.float32),
+        VERTEX_TYPES: np.array([node.kind for node in nodes], np.uint8),
+    }
+    with np.errstate(over="ignore"):
+        vertices = places.astype(np.float32)
+    if not np.isfinite(vertices).all():
+        line = nodes[int(np.flatnonzero(~np.isfinite(vertices).all(axis=1))[0])].line
+        raise DecodeError(f"line {line}: a place farther away than a float32 of nm can say; is the unit right?")
+    return Skeleton(vertices, edges, attributes)
+
+
+def format_swc(skeleton: Skeleton, unit: float, comments: tuple[str, ...] = ()) -> str:
+    """Return a skeleton as SWC, a tree for each piece; the same text for the same skeleton.
+
+    unit: nm of one unit of the text. comments: lines for its head. A tree's root is its vertex with the largest radius, which
+    lies in the soma where there is one; where radii are not known its first end point. Raises EncodeError for a skeleton with
+    a closed loop, which no tree can hold.
+    """
+    parents, order = _rooted(skeleton)
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = np.arange(1, len(order) + 1)
+    places = skeleton.vertices.astype(np.float64) / unit
+    radii = np.asarray(skeleton.attributes.get(RADIUS, np.zeros(len(places))), np.float64) / unit
+    kinds = skeleton.attributes.get(VERTEX_TYPES, np.zeros(len(places), np.uint8))
+    lines = [f"# {comment}" for comment in comments] + ["# id type x y z radius parent"]
+    for vertex in order.tolist():
+        parent = parents[vertex]
+        x, y, z = places[vertex]
+        named = numbers[parent] if parent >= 0 else -1
+        lines.append(f"{numbers[vertex]} {kinds[vertex]} {x:.9g} {y:.9g} {z:.9g} {radii[vertex]:.9g} {named}")
+    return "\n".join(lines) + "\n"
+
+
+def _node(line: str, number: int) -> _Node:
+    words = line.partition("#")[0].replace(",", " ").split()
+    if len(words) < _COLUMNS:
+        raise DecodeError(f"line {number}: {len(words)} columns, expected 7: id type x y z radius parent")
+    x, y, z = (_real(word, number) for word in words[2:5])
+    radius = 0.0 if words[5].lower() in _NO_RADIUS else _real(words[5], number)
+    kind = _whole(words[1], number)
+    if not 0 <= kind <= _LARGEST_TYPE:
+        raise DecodeError(f"line {number}: type {kind}, expected a whole number from 0 to {_LARGEST_TYPE}")
+    return _Node(number, _whole(words[0], number), kind, (x, y, z), radius, _whole(words[6], number))
+
+
+def _real(word: str, line: int) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DecodeError(f"line {line}: found {word[:40]!r}, expected a number")
+    return value
+
+
+def _whole(word: str, line: int) -> int:
+    value = _real(word, line)
+    if value != int(value):
+        raise DecodeError(f"line {line}: found {word[:40]!r}, expected a whole number")
+    return int(value)
+
+
+def _edges(nodes: list[_Node]) -> NDArray[np.uint32]:
+    """Return parent and child of each edge, [m, 2], positions in the nodes."""
+    positions: dict[int, int] = {}
+    for position, node in enumerate(nodes):
+        if node.number in positions:
+            raise DecodeError(
+                f"line {node.line}: id {node.number} is there already, in line {nodes[positions[node.number]].line}"
+            )
+        positions[node.number] = position
+    edges = []
+    for position, node in enumerate(nodes):
+        parent = positions.get(node.parent)
+        if parent is not None:
+            edges.append((parent, position))
+        elif node.parent > 0:
+            raise DecodeError(f"line {node.line}: vertex {node.number} hangs on {node.parent}, which is not there")
+    return np.array(edges, np.uint32).reshape(-1, 2)
+
+
+def _check_circles(nodes: list[_Node], edges: NDArray[np.uint32]) -> None:
+    """Raise DecodeError unless every vertex leads to a root; each has one parent, so that what does not lies in a circle."""
+    parents = np.arange(len(nodes))
+    parents[edges[:, 1]] = edges[:, 0]
+    circled = parents == np.arange(len(nodes))
+    circled[:] = circled & np.isin(np.arange(len(nodes)), edges[:, 1])
+    ancestors = parents
+    for _ in range(len(nodes).bit_length()):
+        ancestors = ancestors[ancestors]
+    circled |= parents[ancestors] != ancestors
+    if circled.any():
+        node = nodes[int(np.flatnonzero(circled)[0])]
+        raise DecodeError(f"line {node.line}: vertex {node.number} hangs on itself, by way of its parents; expected a tree")
+
+
+def _rooted(skeleton: Skeleton) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return each vertex's parent (-1 for a root), and the vertices, each behind its parent and its branch in one piece."""
+    count = len(skeleton.vertices)
+    neighbours: list[list[int]] = [[] for _ in range(count)]
+    for a, b in skeleton.edges.tolist():
+        neighbours[a].append(b)
+        neighbours[b].append(a)
+    parents, order = np.full(count, -1), []
+    seen = np.zeros(count, bool)
+    for root in _by_root(skeleton).tolist():
+        waiting = [] if seen[root] else [root]
+        seen[root] = True
+        while waiting:
+            vertex = waiting.pop()
+            order.append(vertex)
+            for other in sorted(neighbours[vertex], reverse=True):
+                if seen[other] and other != parents[vertex]:
+                    raise EncodeError(f"a loop through vertices {vertex} and {other}; SWC holds trees only")
+                if not seen[other]:
+                    seen[other] = True
+                    parents[other] = vertex
+                    waiting.append(other)
+    return parents, np.array(order, np.int64)
+
+
+def _by_root(skeleton: Skeleton) -> NDArray[np.int64]:
+    """Return the vertices in the order in which they are taken for a tree's root."""
+    radii = skeleton.attributes.get(RADIUS)
+    places = np.arange(len(skeleton.vertices))
+    if radii is not None:
+        return np.lexsort((places, -np.asarray(radii, np.float64)))
+    return np.lexsort((places, skeleton.degrees > 1))
