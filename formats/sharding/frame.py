@@ -33,7 +33,7 @@ def shard_frame(
     """Return the frame of the one shard that holds these entries, the same for the same entries in any order.
 
     ids: uint64 [n]. sizes: int64 [n], the bytes of each entry as stored, after data_encoding. before: int64 [n], bytes that lie
-    right before each entry and that no index tells of, as a mesh's fragments lie before its manifest (meshes.md, "Sharded format");
+    right before each entry and that no index tells of, as a mesh has its fragments before its manifest (meshes.md);
     none by default. Each minishard's entries lie one behind the other by ascending id. Raises ValueError for an id that is there
     twice, ids of several shards, negative sizes.
     """
