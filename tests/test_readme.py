@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.error import URLError
 
 import h5py
@@ -27,8 +28,10 @@ import pytest
 import tensorstore
 import tifffile
 
+from app.commands.convert import _gone_on
 from converters.options import ConvertOptions, Options, ServeOptions
 from converters.sources import opening
+from converters.volumes.conversion import Summary
 from formats.chunks.chunk_format import DATA_TYPES, ENCODINGS, ChunkFormat, refusal
 from tests.converters.dask_cluster import started_cluster
 
@@ -263,6 +266,11 @@ def told(default: object) -> str:
 def test_the_table_of_options_is_the_models(model: type[Options]) -> None:
     rows = "\n".join(option_rows(model))
     assert rows in TEXT, f"expected in README.md:\n{rows}"
+
+
+def test_a_run_that_went_on_tells_so() -> None:
+    summary = Mock(spec=Summary, kept=19, again=4)
+    assert f"{_gone_on(summary)}\n```" in TEXT
 
 
 def test_the_table_of_sources_names_every_ending() -> None:
