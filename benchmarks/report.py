@@ -2,6 +2,8 @@
 
 import os
 import platform
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +13,11 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     return "\n".join(_line(cells, widths) for cells in (heads, rule, *rows))
+
+
+def progress(line: str) -> None:
+    """Tell on stderr what is being done, with the time of day."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

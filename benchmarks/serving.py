@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.measure import RunError, unshared_bytes
-from benchmarks.report import machine, table
+from benchmarks.report import machine, progress, table
 from formats.gzip import compress
 
 _ROOT = Path(__file__).parent.parent
@@ -159,10 +159,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _progress(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
-
-
 def _make_chunks(bench: Bench) -> None:
     """Write the chunks and the list of what is asked for."""
     names = []
@@ -186,7 +182,7 @@ def _compare(bench: Bench, workers: int, runs: int) -> str:
         for server in servers[k % len(servers) :] + servers[: k % len(servers)]:
             with _running(bench, server):
                 server.rates.append(_rate(bench, server, workers))
-            _progress(f"run {k + 1}/{runs}, {server.name}, processes: {workers}, {server.rates[-1]:,.0f} requests/s")
+            progress(f"run {k + 1}/{runs}, {server.name}, processes: {workers}, {server.rates[-1]:,.0f} requests/s")
     title = f"processes of each: {workers}, {len(_CELLS)} chunks, {_CONNECTIONS} connections, median of {runs}"
     return f"{title}\n\n{summary(servers)}"
 
@@ -211,7 +207,7 @@ def _memory(bench: Bench, requests: int) -> str:
         before, sent = unshared_bytes(pid), 0
         while sent < requests:
             sent += _wrk(bench, server, 1, bench.seconds)[0]
-            _progress(f"memory: {sent:,} of {requests:,} requests")
+            progress(f"memory: {sent:,} of {requests:,} requests")
         after = unshared_bytes(pid)
     return f"memory of glassine, one process: {before / 2**20:.1f} MiB, {after / 2**20:.1f} MiB after {sent:,} more requests"
 

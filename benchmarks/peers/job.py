@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Job:
-    """source: .npy (Fortran order) or uncompressed .nii, [x, y, z]. destination: the dataset's folder, not there yet.
+    """source: what the peer reads. destination: the dataset's folder, not there yet. info: with all scales to write.
 
-    info: the volume's info with all scales to write. processes: how many the peer may use, where it does not decide itself.
+    voxels: the source's, for the check: .npy (Fortran order) or uncompressed .nii, [x, y, z]; most peers read just that.
+    processes: how many the peer may use, where it does not decide itself.
     """
 
     source: str
+    voxels: str
     destination: str
     info: dict[str, Any]
     processes: int
@@ -41,12 +43,12 @@ def job_of_command_line() -> Job:
     return Job(**json.loads(Path(sys.argv[1]).read_text()))
 
 
-def open_voxels(source: str) -> NDArray[Any]:
-    """Return the source as an array [x, y, z] over a memory map."""
-    if source.endswith(".npy"):
-        array: NDArray[Any] = np.load(source, mmap_mode="r")
+def open_voxels(path: str) -> NDArray[Any]:
+    """Return the voxels of a .npy or .nii as an array [x, y, z] over a memory map."""
+    if path.endswith(".npy"):
+        array: NDArray[Any] = np.load(path, mmap_mode="r")
         return array
     import nibabel  # only here: a peer that reads .npy need not pay for it
 
-    image: Any = nibabel.load(source)
+    image: Any = nibabel.load(path)
     return np.asanyarray(image.dataobj)

@@ -29,12 +29,14 @@ def pooled(job: Job, finer: Any, scale: dict[str, Any]) -> Any:
 
 def create(job: Job, scale: dict[str, Any], context: Any) -> Any:
     """Return the driver of a scale that is not there yet."""
-    names = ("key", "size", "resolution", "voxel_offset", "encoding", "jpeg_quality", "compressed_segmentation_block_size")
+    names = ("key", "size", "resolution", "voxel_offset", "encoding", "sharding")
+    of_encodings = ("jpeg_quality", "compressed_segmentation_block_size")
     spec = {
         "driver": "neuroglancer_precomputed",
         "kvstore": {"driver": "file", "path": job.destination},
         "multiscale_metadata": {name: job.info[name] for name in ("type", "data_type", "num_channels")},
-        "scale_metadata": {name: scale[name] for name in names if name in scale} | {"chunk_size": scale["chunk_sizes"][0]},
+        "scale_metadata": {name: scale[name] for name in names + of_encodings if name in scale}
+        | {"chunk_size": scale["chunk_sizes"][0]},
     }
     return ts.open(spec, open=True, create=True, context=context).result()
 

@@ -1,6 +1,7 @@
 """The check of a peer's output, on datasets that tensorstore writes, whole and spoilt."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ def _job(folder: Path, encoding: str, voxels: NDArray[Any]) -> Job:
     kind = "segmentation" if encoding == "compressed_segmentation" else "image"
     info = {"type": kind, "data_type": voxels.dtype.name, "num_channels": 1, "scales": scales}
     np.save(folder / "source.npy", np.asfortranarray(voxels))
-    return Job(str(folder / "source.npy"), str(folder / "dataset"), info, 1)
+    source = str(folder / "source.npy")
+    return Job(source, source, str(folder / "dataset"), info, 1)
 
 
 def _image() -> NDArray[np.uint8]:
@@ -90,5 +92,5 @@ def test_labels_from_elsewhere_are_told_with_their_scale(tmp_path: Path) -> None
 def test_another_plan_of_scales_is_told(tmp_path: Path) -> None:
     job = _job(tmp_path, "raw", _image())
     convert(job)
-    fewer = Job(job.source, job.destination, {**job.info, "scales": job.scales[:1]}, 1)
+    fewer = replace(job, info={**job.info, "scales": job.scales[:1]})
     assert check(fewer).startswith("info has the scales ")

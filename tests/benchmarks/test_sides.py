@@ -1,7 +1,7 @@
-"""The table of one task."""
+"""The table of a comparison."""
 
 from benchmarks.measure import Measurement
-from benchmarks.volumes import Side, summary
+from benchmarks.sides import Side, summary
 
 
 def test_summary_has_medians_and_ratios_to_the_first_side() -> None:
