@@ -34,6 +34,8 @@ _BEGUN = "begun.json"
 _LOCK = "lock"
 _JOURNAL = "journal"
 _RUN = "run-"
+_TABLES = ("components.csv",)
+"""What some commands leave beside the record; it goes when another one replaces the dataset."""
 _MOVES = "moves.json"
 """Which folders are put in the place of which; it is there when all bytes of the new dataset are."""
 
@@ -69,6 +71,11 @@ class Claim:
         """Where what is needed only during the run is written."""
         return self.folder / "spool"
 
+    @property
+    def tables(self) -> Path:
+        """Where the new dataset's tables are written, if it gets any."""
+        return self.folder / "tables"
+
     def publish(self, info: bytes, record: Record, thumbnail: bytes) -> None:
         """Put what was written in the place of what was there: the old `info` goes first, the new one comes last.
 
@@ -82,6 +89,7 @@ class Claim:
             "folder": self.folder.name,
             "old": sorted(_scale_folders(self.dataset)),
             "new": sorted(os.listdir(self.incoming)),
+            "tables": [name for name in _TABLES if (self.tables / name).exists()],
         }
         write_file(arriving / _MOVES, json.dumps(moves).encode())
         _move(self.dataset)
@@ -103,6 +111,11 @@ def _move(dataset: Path) -> None:
     for name in moves["new"]:
         if (incoming / name).exists():
             os.replace(incoming / name, dataset / name)
+    for name in _TABLES:
+        if name not in moves.get("tables", ()):
+            (private / name).unlink(missing_ok=True)
+        elif (private / moves["folder"] / "tables" / name).exists():
+            os.replace(private / moves["folder"] / "tables" / name, private / name)
     for name, place in (("thumbnail.png", private), ("record.json", private), ("info", dataset)):
         if (arriving / name).exists():
             os.replace(arriving / name, place / name)
