@@ -31,7 +31,7 @@ _BEYOND_BYTES = 300_000_000
 """What a run may take more than it was told to."""
 _RESERVE_BYTES = 4_000_000_000
 """Of the disk, that are left to others."""
-_MEASURED = ("seconds", "planned", "peak MiB", "planned", "allowed", "files", "planned", "MB", "planned")
+_MEASURED = ("seconds", "planned", "CPU seconds", "peak MiB", "planned", "allowed", "files", "planned", "MB", "planned")
 _HEADS = ("", "layout", "unpacked", *_MEASURED, "seconds to plan")
 
 
@@ -190,6 +190,7 @@ def _row(outcome: Outcome, memory: int) -> tuple[str, ...]:
         "yes" if plan["unpacked_bytes"] else "no",
         f"{outcome.measured.seconds:.0f}",
         f"{plan['seconds_about']:.0f}",
+        f"{outcome.measured.cpu_seconds:.0f}",
         f"{outcome.measured.peak_bytes / 2**20:.0f}",
         f"{plan['memory_bytes'] / 2**20:.0f}",
         f"{(memory + _BEYOND_BYTES) / 2**20:.0f}" + ("" if outcome.allowed(memory) else " EXCEEDED"),
