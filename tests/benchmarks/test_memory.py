@@ -67,13 +67,12 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_a_run_converts_checks_and_cleans(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--gigabytes", "0.0005", "--memory", "500MB", "--kinds", "hdf5", "--layouts", "flat", "sharded", "--clean"]
+    arguments = ["--gigabytes", "0.0005", "--memory", "500MB", "--kinds", "hdf5", "--layouts", "sharded", "--clean"]
     assert main(arguments) == 0
     printed = capsys.readouterr()
-    rows = [_cells(line) for line in printed.out.splitlines() if line.startswith("| HDF5")]
-    assert [row[:3] for row in rows] == [["HDF5, uint8", "flat", "no"], ["HDF5, uint8", "sharded", "no"]]
-    assert int(rows[0][9]) > int(rows[1][9]) > 1
-    assert printed.err.count("voxels are as they must be") == 2
+    (row,) = (_cells(line) for line in printed.out.splitlines() if line.startswith("| HDF5"))
+    assert row[:3] == ["HDF5, uint8", "sharded", "no"]
+    assert "voxels are as they must be" in printed.err
     assert sorted(path.name for path in (small / "memory").iterdir()) == ["log.txt", "texture-r1.npy"]
 
 
