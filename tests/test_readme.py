@@ -27,9 +27,11 @@ import numpy as np
 import pytest
 import tensorstore
 import tifffile
+import trimesh
 
+import app.cli
 from app.commands.convert import _gone_on
-from converters.options import ConvertOptions, Options, ServeOptions
+from converters.options import ConvertOptions, ImportMeshOptions, Options, ServeOptions
 from converters.sources import opening
 from converters.volumes.conversion import Summary
 from formats.chunks.chunk_format import DATA_TYPES, ENCODINGS, ChunkFormat, refusal
@@ -168,7 +170,7 @@ def check_extra(desk: Desk, words: list[str]) -> None:
 RULES: dict[str, Callable[[Desk, list[str]], None]] = {
     r"glassine convert .* --executor tcp://": run_with_cluster,
     r"glassine convert https://": run_with_remote,
-    r"glassine (plan|convert|link) ": run_glassine,
+    r"glassine (plan|convert|import-mesh|link) ": run_glassine,
     r"glassine (serve|view) ": run_server,
     r"make ": check_make,
     r"docker compose ": check_compose,
@@ -205,6 +207,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
         file.create_dataset("volumes/labels", data=grey.astype(np.uint64))
     save_zarr(folder / "stack.zarr", grey)
     save_pieces(folder / "blocks", grey)
+    save_sphere(folder / "17.stl")
+    save_sphere(folder / "left.ply")
+    (listed,) = blocks("csv")
+    (folder / "surfaces.csv").write_text(listed)
     (listed,) = blocks("json")
     assert json.loads(listed)["pieces"]
     (folder / "blocks.json").write_text(listed)
@@ -228,6 +234,13 @@ def save_zarr(path: Path, zyx: Voxels) -> None:
     tensorstore.open(spec).result()[...] = zyx
 
 
+def save_sphere(path: Path) -> None:
+    """Save a sphere of 0.2 µm, its lengths in µm."""
+    sphere = trimesh.creation.icosphere(subdivisions=2, radius=0.2)
+    sphere.apply_translation((0.3, 0.25, 0.8))
+    sphere.export(path)
+
+
 def save_pieces(folder: Path, zyx: Voxels) -> None:
     """Save the eight octants, x1y1z1.h5 that with the lowest x, y and z."""
     folder.mkdir()
@@ -236,6 +249,11 @@ def save_pieces(folder: Path, zyx: Voxels) -> None:
         z, y, x = (half + 1 for half in upper)
         with h5py.File(folder / f"x{x}y{y}z{z}.h5", "w") as file:
             file["data"] = zyx[octant]
+
+
+def test_every_command_is_told() -> None:
+    told = {line.split()[1] for line in COMMANDS if line.startswith(("glassine ", "make "))}
+    assert set(app.cli.COMMANDS) <= told
 
 
 def test_every_command_runs_in_the_order_it_is_told(desk: Desk) -> None:
@@ -262,7 +280,7 @@ def told(default: object) -> str:
     return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
-@pytest.mark.parametrize("model", [ConvertOptions, ServeOptions])
+@pytest.mark.parametrize("model", [ConvertOptions, ImportMeshOptions, ServeOptions])
 def test_the_table_of_options_is_the_models(model: type[Options]) -> None:
     rows = "\n".join(option_rows(model))
     assert rows in TEXT, f"expected in README.md:\n{rows}"
