@@ -94,6 +94,34 @@ _INSIDE = """
         return source.fetchChunk(grid, chunk => text(chunk.getValueAt(within)), {});
       }));
     },
+    meshes: name => {
+      const found = [];
+      for (const renderLayer of find(name).layer.renderLayers) {
+        const source = renderLayer.source;
+        if (!source?.fragmentSource) continue;
+        for (const [key, fragment] of source.fragmentSource.chunks) {
+          const slash = key.indexOf("/"), segment = key.slice(0, slash), data = fragment.meshData.vertexPositions;
+          const manifest = source.chunks.get(segment).manifest;
+          let place = (v, axis) => v, count = data.length / 3, at = i => data[i];
+          if (manifest) {
+            // Whole numbers within a node of the octree, 16 bits each, or three of 10 bits in a word.
+            const [lod, node] = key.slice(slash + 1).split(":").map(Number), packed = data instanceof Uint32Array;
+            const steps = packed ? 1023 : 65535;
+            if (packed) { count = data.length; at = i => (data[Math.floor(i / 3)] >>> (10 * (i % 3))) & 1023; }
+            place = (v, axis) => manifest.chunkGridSpatialOrigin[axis] + manifest.vertexOffsets[3 * lod + axis]
+              + manifest.chunkShape[axis] * 2 ** lod * (manifest.octree[5 * node + axis] + v / steps);
+          }
+          const low = [Infinity, Infinity, Infinity], high = [-Infinity, -Infinity, -Infinity];
+          for (let i = 0; i < 3 * count; ++i) {
+            const length = place(at(i), i % 3);
+            low[i % 3] = Math.min(low[i % 3], length); high[i % 3] = Math.max(high[i % 3], length);
+          }
+          const triangles = fragment.meshData.indices.length / 3, onGpu = fragment.state === 0;
+          found.push({ segment, vertices: count, triangles, low, high, onGpu });
+        }
+      }
+      return found;
+    },
     move: position => { viewer.position.value = Float32Array.from(position); },
     valuesAt: (name, positions) => positions.map(position =>
       text(find(name).layer.getValueAt(Float32Array.from(position), { pickedRenderLayer: null }))),
@@ -122,6 +150,16 @@ class ShownScale:
     key: str
     offset: tuple[int, ...]
     size: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ShownMesh:
+    """What the viewer has of a segment's surface, all fragments that are loaded. low, high: nm of the dataset, x, y, z."""
+
+    vertices: int
+    triangles: int
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 @dataclass
@@ -190,6 +228,22 @@ class ViewerPage:
     def values_at(self, layer: str, positions: Any) -> list[Any]:
         """Return, as text, the values that the viewer shows at positions in the view's units, of what it has loaded."""
         return list(self._ask("valuesAt", layer, np.asarray(positions, float).tolist()))
+
+    def meshes(self, layer: str) -> dict[int, ShownMesh]:
+        """Return what the viewer decoded of each segment's mesh and has on the graphics card."""
+        fragments: dict[int, list[Any]] = {}
+        for fragment in self._ask("meshes", layer):
+            if fragment["onGpu"]:
+                fragments.setdefault(int(fragment["segment"]), []).append(fragment)
+        return {
+            segment: ShownMesh(
+                sum(part["vertices"] for part in parts),
+                int(sum(part["triangles"] for part in parts)),
+                np.min([part["low"] for part in parts], axis=0),
+                np.max([part["high"] for part in parts], axis=0),
+            )
+            for segment, parts in fragments.items()
+        }
 
     def view(self) -> dict[str, Any]:
         """Return position, dimensions and scale (of the slices, units a pixel) as the viewer has them."""
