@@ -12,7 +12,7 @@ from converters.labels.finding import Blocks, gathered, joined, label_blocks, ot
 from converters.labels.joining import Components, label_type
 from converters.labels.labelled import LabelledSource
 from converters.labels.options import LabelOptions, volume_options
-from converters.labels.plan import LabelPlan, label_budget, make_label_plan, rule_of
+from converters.labels.plan import LabelPlan, label_budget, make_label_plan, plan_labels, rule_of
 from converters.labels.spool import LabelSpool
 from converters.labels.table import write_table
 from converters.labels.tasks import GreySource
@@ -28,7 +28,7 @@ from converters.volumes.conversion import (
     volume_record,
     write_scales,
 )
-from converters.volumes.plan import Budget, Plan, plan_volume
+from converters.volumes.plan import Budget, Plan
 from converters.volumes.steps import Report, Work
 
 TABLE = "components.csv"
@@ -92,7 +92,7 @@ def _label(source: Path | str, dataset: Path, options: LabelOptions, executor: E
             plan = make_label_plan(source, options, kept)
         work = Work(executor, held.journal, plan.pending(budget), report)
         labelled = _labelled(plan, options, held, work, budget)
-        volume = plan_volume(labelled.source, volume_options(options), kept)
+        volume = plan_labels(labelled.source, options, kept)
         results = write_scales(volume, held, replace(work, pending=pending_of(volume, budget)))
         plain = volume_record(volume, request, results)
         record = replace(plain, counts=plain.counts | labelled.counts, threshold=labelled.threshold)

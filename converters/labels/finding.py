@@ -69,8 +69,8 @@ def gathered(spool: LabelSpool, budget: Budget) -> Blocks:
         count += len(tables[-1].sizes)
         if count > most:
             raise ConverterError(
-                f"there are more than {most} components in the blocks, too many to join within {budget.memory / 1e9:.2g} GB; this "
-                "is mostly noise: run again with more --memory, or with a higher --threshold, --smooth or a larger --min-size"
+                f"there are more than {most} components in the blocks, too many to join within {budget.memory / 1e9:.2g} GB; "
+                "this is mostly noise: run again with more --memory, or with a higher --threshold, --smooth or --min-size"
             )
     return Blocks(
         sizes=np.concatenate([table.sizes for table in tables]),

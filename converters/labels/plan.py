@@ -2,7 +2,7 @@
 
 import math
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.data_types import data_type
@@ -80,8 +80,14 @@ def make_label_plan(place: Path | str, options: LabelOptions, budget: Budget) ->
         block, bytes_of_it = _block(source, (1, 1, 1), piece, options, budget)
     blocks = Grid((0, 0, 0), source.shape, block)
     labels = LabelledSource(source, LabelSpool(Path(), blocks, piece), label_type(1))
-    volume = plan_volume(labels, volume_options(options), budget)
+    volume = plan_labels(labels, options, budget)
     return LabelPlan(source, blocks, piece, unpack, budget, _PROCESS_BYTES + bytes_of_it, volume)
+
+
+def plan_labels(labels: LabelledSource, options: LabelOptions, budget: Budget) -> Plan:
+    """Decide everything about the volume of the labels. Raises OptionError."""
+    # Pieces are chunks: a tile is whole ones, and nothing is gained by unpacking them first, however little memory there is.
+    return replace(plan_volume(labels, volume_options(options), budget), unit=None)
 
 
 def label_budget(options: LabelOptions, executor: Executor) -> Budget:
