@@ -211,7 +211,7 @@ NO_NUMBER = struct.pack("<f", float("nan"))
         ("a.obj", QUADS + f"f 1 2 {10**30}\n", "triangle 0 joins points 0, 1, 4611686018427387904, expected"),
         ("a.obj", QUADS + "f 1 2 x\n", "line 6: the face '1 2 x' is not understood"),
         ("a.obj", "v 1 2\n", "line 1: a point of 2 numbers, expected x, y and z"),
-        ("a.obj", "v 1 2 y\nf 1 1 1\n", "a point has what is no number"),
+        ("a.obj", "v 1 2 y\nf 1 1 1\n", "line 1: the point '1 2 y' is not understood"),
         (
             "a.obj",
             QUADS.replace("9 9 9", "9 inf 9") + "f 1 2 3\n",
