@@ -33,6 +33,23 @@ def byte_count(text: str) -> int:
     return int(float(number) * _UNITS[text[len(number) :].strip().lower().removesuffix("b")])
 
 
+_Memory = Annotated[
+    str | None,
+    Field(
+        pattern=r"^\d+(\.\d+)?\s*([kKMGT]i?B?|B)?$",
+        description="Memory the whole run may take, e.g. 4GB; what the machine or its container leaves when left out.",
+    ),
+]
+_Executor = Annotated[
+    str,
+    Field(
+        pattern=r"^(serial|processes(:[1-9]\d*)?|(tcp|tls)://\S+:\d+)$",
+        description="serial, processes (one a core), processes:N, or tcp://HOST:PORT of a Dask scheduler.",
+    ),
+]
+_PROCESSES = "processes"
+
+
 class Options(BaseModel):
     """What all option models share."""
 
@@ -95,16 +112,8 @@ class LayoutOptions(Options):
 class RunOptions(Options):
     """How a run works, which changes nothing of what it gives."""
 
-    memory: str | None = Field(
-        None,
-        pattern=r"^\d+(\.\d+)?\s*([kKMGT]i?B?|B)?$",
-        description="Memory the whole run may take, e.g. 4GB; what the machine or its container leaves when left out.",
-    )
-    executor: str = Field(
-        "processes",
-        pattern=r"^(serial|processes(:[1-9]\d*)?|(tcp|tls)://\S+:\d+)$",
-        description="serial, processes (one a core), processes:N, or tcp://HOST:PORT of a Dask scheduler.",
-    )
+    memory: _Memory = None
+    executor: _Executor = _PROCESSES
     overwrite: bool = Field(False, description="Replace a dataset that came from something else.")
 
 
@@ -142,6 +151,42 @@ class ImportMeshOptions(Options):
         False, description="0,0,0 is the centre of the dataset's voxel 0,0,0 and not its corner: half a voxel is added."
     )
     overwrite: bool = Field(False, description="Replace meshes of the same segments that are there already.")
+
+
+def _ids(value: object) -> object:
+    """Split `12,34`; what is no text is left for pydantic to check."""
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+SegmentIds = Annotated[tuple[Annotated[int, Field(ge=1, lt=1 << 64)], ...], Field(min_length=1), BeforeValidator(_ids)]
+
+
+class MeshOptions(Options):
+    """How the segments of a volume become meshes."""
+
+    format: Literal["multires", "legacy"] = Field(
+        "multires", description="multires: Draco with levels of detail; legacy: one level, for tools that read nothing else."
+    )
+    max_error: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="How far in nm a mesh may lie from the surface of its voxels; the longest voxel edge when left out.",
+    )
+    lods: int | None = Field(None, ge=1, le=8, description="Levels of detail of multires meshes; 3 when left out.")
+    scale: str | None = Field(
+        None,
+        min_length=1,
+        description="Key of the scale to mesh; the coarsest with edges of at most --max-error when left out, "
+        "without --max-error the finest whose voxels are no more than twice as long as wide.",
+    )
+    segments: SegmentIds | None = Field(None, description="Ids of the only segments to mesh, e.g. 12,34; all when left out.")
+    layout: Literal["auto", "files", "sharded"] = Field(
+        "auto", description="files: two a segment; sharded: many segments a file; auto is sharded above 10,000 segments."
+    )
+    memory: _Memory = None
+    executor: _Executor = _PROCESSES
+    overwrite: bool = Field(False, description="Replace other meshes of the dataset.")
 
 
 class ServeOptions(Options):

@@ -1,0 +1,1 @@
+"""Meshes of the segments of a volume, and mesh files."""

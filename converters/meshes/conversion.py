@@ -1,0 +1,233 @@
+"""A segmentation gets meshes."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.errors import DatasetError, OptionError
+from converters.executor import memory_of, open_executor, workers_of
+from converters.meshes.blocks import BlockTask, MeshSource, mesh_block, part_path
+from converters.meshes.joining import GroupTask, mesh_group, told_path
+from converters.meshes.outputs import (
+    Encoding,
+    LegacyFiles,
+    MeshOutput,
+    MeshShardTask,
+    MultiresFiles,
+    MultiresParts,
+    write_mesh_shard,
+)
+from converters.meshes.plan import MeshPlan, make_mesh_plan, plan_groups
+from converters.meshes.publishing import FOLDER, MeshClaim, check_meshes, claim_meshes, done_meshes, finish_publishing
+from converters.meshes.record import MeshRecord
+from converters.meshes.spool import read_index
+from converters.options import MeshOptions, byte_count
+from converters.record import read_record
+from converters.storage.storage import Layout, open_storage
+from converters.volumes.plan import Budget
+from converters.volumes.results import BlockResult
+from converters.volumes.steps import Report, Step, Work, do_step
+from formats.grid import Box
+from formats.info import Sharding, sharding_members
+from formats.sharding.choice import hashed_sharding
+
+_OPTIONS_OF_THE_RUN = {"memory", "executor", "overwrite"}
+_SPARE = 0.8
+_BITS = 16
+_MOST_FILES = 10_000
+"""Segments whose meshes are files of their own, when nothing is said."""
+_SHOWN = 10
+"""Segments that links select."""
+_IDENTITY = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
+
+
+@dataclass(frozen=True)
+class MeshSummary:
+    """What a meshing gave. already: the same meshes were there before. kept: blocks that a run which was stopped had done."""
+
+    plan: MeshPlan
+    record: MeshRecord
+    already: bool = False
+    kept: int = 0
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the blocks found: each segment with its triangles, and which segments each block holds.
+
+    segments: uint64 [k], ascending. triangles: int64 [k]. of_blocks: for each block the positions of its segments.
+    """
+
+    segments: NDArray[np.uint64]
+    triangles: NDArray[np.int64]
+    of_blocks: list[NDArray[np.int64]]
+
+
+def make_meshes(dataset: Path, options: MeshOptions, report: Report) -> MeshSummary:
+    """Give a dataset the meshes of its segments, its info's `mesh` member last, and return what was done.
+
+    Raises ConverterError. Whatever happens, nothing half written can be seen under the viewer's names.
+    """
+    finish_publishing(dataset)
+    with open_executor(options.executor) as executor:
+        return _make(dataset, options, executor, report)
+
+
+def _make(dataset: Path, options: MeshOptions, executor: Executor, report: Report) -> MeshSummary:
+    memory = byte_count(options.memory) if options.memory else int(_SPARE * memory_of(executor))
+    plan = make_mesh_plan(dataset, options, Budget(memory, workers_of(executor)))
+    request = {
+        "glassine": version("glassine"),
+        "fingerprint": _fingerprint(plan),
+        "options": options.model_dump(mode="json", exclude=_OPTIONS_OF_THE_RUN),
+    }
+    before = done_meshes(dataset, request)
+    if before is not None:
+        return MeshSummary(plan, before, already=True)
+    check_meshes(dataset, plan.info, overwrite=options.overwrite)
+    with claim_meshes(dataset, request) as held:
+        kept = max(0, sum(len(items) for items in held.journal.done.values()) - 1)
+        plan = _as_begun(held, options, plan)
+        work = Work(executor, held.journal, 2 * plan.budget.workers, report)
+        record = _written(plan, options, held, work, request)
+        held.publish(record)
+    return MeshSummary(plan, record, kept=kept)
+
+
+def _as_begun(held: MeshClaim, options: MeshOptions, plan: MeshPlan) -> MeshPlan:
+    """Return the plan that the run which is gone on with had made with what memory and workers it had; else note this plan's."""
+    told = held.journal.done.get("plan", {}).get(())
+    if told is None:
+        held.journal.add("plan", (), {"memory": plan.budget.memory, "workers": plan.budget.workers})
+        return plan
+    return make_mesh_plan(plan.dataset, options, Budget(told["memory"], told["workers"]))
+
+
+def _fingerprint(plan: MeshPlan) -> dict[str, Any]:
+    """Return what tells this volume from another one in the same place: its info without children, and where it came from."""
+    record = read_record(plan.dataset)
+    scales = repr((plan.info.data_type, plan.info.scales)).encode()
+    source = {} if record is None else {"source": record.source, "files": record.fingerprint, "options": record.options}
+    return {"scales": hashlib.sha256(scales).hexdigest(), **source}
+
+
+def _written(plan: MeshPlan, options: MeshOptions, held: MeshClaim, work: Work, request: dict[str, Any]) -> MeshRecord:
+    source = MeshSource(plan.reader, plan.scale, plan.octrees[0], options.segments and tuple(sorted(set(options.segments))))
+    boxes, parts = plan.blocks(), held.spool / "parts"
+    _do_blocks(source, boxes, parts, work)
+    found = _found(len(boxes), parts)
+    _check_found(plan, options, found)
+    groups = plan_groups(found.segments, found.triangles, plan.budget)
+    output, sharding = _output(plan, options, held, len(found.segments))
+    base = GroupTask(source, found.segments[:0], (), parts, plan.octrees[1:], output, held.spool / "told", (0,))
+    results = _do_groups(base, boxes, found, groups, work)
+    if isinstance(output, MultiresParts) and sharding is not None:
+        results += _do_shards(MeshShardTask(sharding, output, len(groups), held.incoming / FOLDER, (0,)), work)
+    held.write_info(_mesh_info(options, sharding))
+    return _record(plan, held, len(groups), results, request)
+
+
+def _do_blocks(source: MeshSource, boxes: list[Box], parts: Path, work: Work) -> None:
+    def tasks() -> Iterator[BlockTask]:
+        return (BlockTask(source, box, parts, (number,)) for number, box in enumerate(boxes))
+
+    do_step(work, Step("blocks", "mesh", mesh_block, tasks, sum(box.voxels for box in boxes), "voxels"))
+
+
+def _found(blocks: int, parts: Path) -> _Found:
+    indices = [read_index(part_path(parts, number)) for number in range(blocks)]
+    every = np.concatenate([index.segments for index in indices])
+    segments, places = np.unique(every, return_inverse=True)
+    counts = np.concatenate([np.diff(index.triangle_ends, prepend=0) for index in indices])
+    triangles = np.bincount(places, counts, len(segments)).astype(np.int64)
+    ends = np.cumsum([len(index.segments) for index in indices])
+    return _Found(segments, triangles, np.split(places, ends[:-1]))
+
+
+def _check_found(plan: MeshPlan, options: MeshOptions, found: _Found) -> None:
+    missing = sorted(set(options.segments or ()) - set(found.segments.tolist()))
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise OptionError(f"--segments: there is no segment {missing[0]}{more} in scale {plan.scale.key} of {plan.dataset}")
+    if not len(found.segments):
+        raise DatasetError(
+            f"{plan.dataset}: scale {plan.scale.key} holds no segment, all its voxels are 0, so there is nothing to mesh"
+        )
+
+
+def _do_groups(base: GroupTask, boxes: list[Box], found: _Found, groups: list[slice], work: Work) -> list[BlockResult]:
+    number_of = np.repeat(np.arange(len(groups)), [group.stop - group.start for group in groups])
+    blocks_of: list[list[int]] = [[] for _ in groups]
+    for block, places in enumerate(found.of_blocks):
+        for group in np.unique(number_of[places]).tolist():
+            blocks_of[group].append(block)
+
+    def tasks() -> Iterator[GroupTask]:
+        for number, group in enumerate(groups):
+            blocks = tuple((block, boxes[block]) for block in blocks_of[number])
+            yield replace(base, segments=found.segments[group], blocks=blocks, item=(number,))
+
+    return do_step(work, Step("groups", "join", mesh_group, tasks, len(groups), "groups"))
+
+
+def _do_shards(base: MeshShardTask, work: Work) -> list[BlockResult]:
+    shards = 1 << base.sharding.shard_bits
+
+    def tasks() -> Iterator[MeshShardTask]:
+        return (replace(base, item=(number,)) for number in range(shards))
+
+    return do_step(work, Step("shards", "shards", write_mesh_shard, tasks, shards, "shards"))
+
+
+def _output(plan: MeshPlan, options: MeshOptions, held: MeshClaim, count: int) -> tuple[MeshOutput, Sharding | None]:
+    if options.format == "legacy":
+        if options.layout == "sharded":
+            raise OptionError("--layout sharded: the legacy format has no shards; leave one of --layout and --format out")
+        return LegacyFiles(open_storage(held.incoming, _layout(plan.dataset)), FOLDER), None
+    encoding = Encoding(plan.lod_scales, _BITS)
+    if options.layout == "sharded" or (options.layout == "auto" and count > _MOST_FILES):
+        return MultiresParts(held.spool / "objects", encoding), hashed_sharding(count, gzipped=False)
+    return MultiresFiles(held.incoming, FOLDER, encoding), None
+
+
+def _layout(dataset: Path) -> Layout:
+    """Return how the dataset's other files lie: a folder that a plain file host serves gets no `.gz`."""
+    record = read_record(dataset)
+    told = record.options.get("layout") if record else "flat"
+    return "nested" if told in ("auto", "nested") else "flat"
+
+
+def _mesh_info(options: MeshOptions, sharding: Sharding | None) -> bytes:
+    members: dict[str, Any] = {"@type": "neuroglancer_legacy_mesh"}
+    if options.format == "multires":
+        members = {
+            "@type": "neuroglancer_multilod_draco",
+            "vertex_quantization_bits": _BITS,
+            "transform": _IDENTITY,
+            "lod_scale_multiplier": 1,
+            **({"sharding": sharding_members(sharding)} if sharding else {}),
+        }
+    return json.dumps(members, indent=1).encode() + b"\n"
+
+
+def _record(plan: MeshPlan, held: MeshClaim, groups: int, results: list[BlockResult], request: dict[str, Any]) -> MeshRecord:
+    rows = np.concatenate([np.load(told_path(held.spool / "told", number)) for number in range(groups)])
+    largest = rows[np.argsort(rows[:, 1].astype(np.int64) * -1, kind="stable")[:_SHOWN], 0]
+    return MeshRecord(
+        **request,
+        folder=FOLDER,
+        scale=plan.scale.key,
+        max_error=plan.max_error,
+        meshes=len(rows),
+        triangles=tuple(rows[:, 1:].sum(axis=0).tolist()),
+        stored_bytes=sum(result.stored_bytes for result in results),
+        largest=tuple(largest.tolist()),
+    )

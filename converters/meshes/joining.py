@@ -1,0 +1,91 @@
+"""A group of segments: their parts joined, levels of detail made, and each object encoded and stored."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.meshes.blocks import MeshSource, block_surfaces, part_path
+from converters.meshes.clustering import Octree, clustered
+from converters.meshes.outputs import MeshOutput
+from converters.meshes.spool import read_surfaces
+from converters.meshes.surfaces import STEPS, Surfaces, joined, only
+from converters.storage.files import new_file
+from converters.volumes.results import BlockResult
+from formats.grid import Box
+from formats.info import Scale
+from formats.meshes.mesh import Mesh
+
+
+@dataclass(frozen=True)
+class GroupTask:
+    """Some segments.
+
+    segments: uint64 [k], ascending. blocks: number and box of each block that holds parts of them. parts: the folder of the
+    parts. octrees: of the coarser levels of detail, the finest first. told: the folder for what a group tells of its meshes.
+    """
+
+    source: MeshSource
+    segments: NDArray[np.uint64]
+    blocks: tuple[tuple[int, Box], ...]
+    parts: Path
+    octrees: tuple[Octree, ...]
+    output: MeshOutput
+    told: Path
+    item: tuple[int]
+
+    @property
+    def place(self) -> str:
+        """The group's name in messages."""
+        return f"segments {self.segments[0]} to {self.segments[-1]}"
+
+
+def mesh_group(task: GroupTask) -> BlockResult:
+    """Store the meshes of one group. Raises DatasetError, DiskFullError, EncodeError."""
+    whole = _whole(task)
+    levels = [whole]
+    for octree in task.octrees:
+        levels.append(_closed_or(clustered(levels[-1], octree), levels[-1]))
+    scale = task.source.scale
+    with task.output.open(task.item[0]) as sink:
+        for parts in zip(*(level.parts() for level in levels), strict=True):
+            meshes = [Mesh(_nanometres(vertices, scale), triangles.astype(np.uint32)) for _, vertices, triangles in parts]
+            sink.put(parts[0][0], meshes)
+    counts = np.column_stack([level.triangle_counts for level in levels]).astype(np.uint64)
+    _tell(task, np.column_stack([whole.segments, counts]))
+    return BlockResult(voxels=int(counts[:, 0].sum()), chunks=len(whole.segments), stored_bytes=sink.stored_bytes)
+
+
+def told_path(folder: Path, number: int) -> Path:
+    """Return the file in which a group tells of its meshes: uint64 [k, 1 + levels], the segment and its triangles."""
+    return folder / f"{number}.npy"
+
+
+def _tell(task: GroupTask, rows: NDArray[np.uint64]) -> None:
+    with new_file(told_path(task.told, task.item[0])) as file:
+        np.save(file, rows)
+
+
+def _whole(task: GroupTask) -> Surfaces:
+    """Return the finest level of a group's meshes: what simplification left nothing of as marching cubes made it."""
+    found = joined([read_surfaces(part_path(task.parts, number), task.segments) for number, _ in task.blocks])
+    lost = found.volumes() <= 0
+    if not lost.any():
+        return found
+    exact = replace(task.source, octree=None, segments=tuple(found.segments[lost].tolist()))
+    again = joined([block_surfaces(exact, box) for _, box in task.blocks])
+    return joined([only(found, ~lost), again])
+
+
+def _closed_or(coarse: Surfaces, fine: Surfaces) -> Surfaces:
+    """Return the coarser surfaces, the finer one of a segment of which nothing is left."""
+    lost = coarse.volumes() <= 0
+    return joined([only(coarse, ~lost), only(fine, lost)]) if lost.any() else coarse
+
+
+def _nanometres(vertices: NDArray[np.int32], scale: Scale) -> NDArray[np.float32]:
+    """Return vertices in the dataset's nm: a voxel's centre lies half a voxel from its corner."""
+    offset, resolution = np.array(scale.voxel_offset, np.float64), np.array(scale.resolution)
+    places: NDArray[np.float64] = (vertices / STEPS + (offset + 0.5)) * resolution
+    return places.astype(np.float32)

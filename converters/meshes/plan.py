@@ -1,0 +1,173 @@
+"""What a meshing will do, decided before anything is written."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.errors import DatasetError, OptionError
+from converters.geometry import Lengths
+from converters.meshes.clustering import CORNERS_KEPT, Octree, make_octree
+from converters.options import MeshOptions
+from converters.storage.any_layout import AnyLayoutStorage
+from converters.volumes.plan import Budget
+from converters.volumes.reader import VolumeReader
+from formats.errors import InfoError
+from formats.grid import Box, Grid, Triple
+from formats.info import Scale, VolumeInfo, parse_volume_info
+
+_TOLERATED = 0.23
+"""The part of the largest error by which, as a root mean square, a vertex may miss the planes of those that it stands for: the
+largest distance between the surfaces, measured over many segments, is then near to three times that."""
+_LEVELS = 3
+"""Of the octree that the finest meshes are simplified in: 8 voxels."""
+_COARSER = 3.0
+"""How much more each level of detail tolerates than the one before."""
+_COARSE_AGREEMENT = 0.3
+"""Of normals in the coarser levels of detail: seen from afar thin parts may lose their corners."""
+_LODS = 3
+_NEAR_ISOTROPIC = 2.0
+"""How much longer the longest edge of a voxel may be than the shortest."""
+
+_BLOCK_EDGE = 256
+_LEAST_EDGE = 32
+_PROCESS_BYTES = 160_000_000
+"""Memory of a process before it reads a voxel."""
+_VOXEL_BYTES = 48
+"""Memory a voxel of a block takes with all that is made of it, measured on tissue where all is neurites."""
+_TRIANGLE_BYTES = 400
+"""Memory a triangle takes while a group of segments is joined, levelled and encoded."""
+_GROUP_TRIANGLES = 300_000
+_GROUP_SEGMENTS = 2000
+
+
+@dataclass(frozen=True)
+class MeshPlan:
+    """Everything that is decided before meshes are made; the same for the same dataset, options and budget.
+
+    max_error: nm. octrees: how each level of detail is simplified, the finest first. block: voxels. notes: for the user.
+    """
+
+    dataset: Path
+    info: VolumeInfo
+    scale: Scale
+    max_error: float
+    octrees: tuple[Octree, ...]
+    block: Triple
+    budget: Budget
+    notes: tuple[str, ...]
+
+    @property
+    def reader(self) -> VolumeReader:
+        """The labels."""
+        return VolumeReader(AnyLayoutStorage(self.dataset), self.info)
+
+    @property
+    def lod_scales(self) -> tuple[float, ...]:
+        """What a detail of each level measures, nm."""
+        return tuple(self.max_error * _COARSER**lod for lod in range(len(self.octrees)))
+
+    def blocks(self) -> list[Box]:
+        """Return the blocks, 0 at the scale's first voxel."""
+        grid = Grid((0, 0, 0), self.scale.size, self.block)
+        return [grid.chunk_box(cell) for cell in grid.cells()]
+
+
+def make_mesh_plan(dataset: Path, options: MeshOptions, budget: Budget) -> MeshPlan:
+    """Open a dataset and decide how its meshes are made. Raises DatasetError, OptionError."""
+    info = read_volume_info(dataset)
+    if info.type != "segmentation" or info.num_channels != 1 or info.data_type == "float32":
+        raise DatasetError(
+            f"{dataset}: its type is {info.type}, {info.data_type} with {info.num_channels} channels; meshes are made of a "
+            "segmentation of whole numbers with one channel: convert the labels with --type segmentation"
+        )
+    scale = _scale(dataset, info, options)
+    max_error = options.max_error or max(scale.resolution)
+    lods = 1 if options.format == "legacy" else options.lods or _LODS
+    if options.format == "legacy" and (options.lods or 1) > 1:
+        raise OptionError(
+            f"--lods {options.lods}: the legacy format has one level of detail; leave --lods or --format legacy out"
+        )
+    octrees = tuple(
+        make_octree(
+            scale.resolution,
+            _TOLERATED * max_error * _COARSER**lod,
+            _octree_levels(scale.resolution, max_error) + 2 * lod,
+            CORNERS_KEPT if lod == 0 else _COARSE_AGREEMENT,
+        )
+        for lod in range(lods)
+    )
+    return MeshPlan(dataset, info, scale, max_error, octrees, _block(scale, octrees[0].halo, budget), budget, ())
+
+
+def read_volume_info(dataset: Path) -> VolumeInfo:
+    """Return a dataset's info. Raises DatasetError where there is none that the viewer would take."""
+    try:
+        return parse_volume_info((dataset / "info").read_bytes())
+    except FileNotFoundError:
+        raise DatasetError(f"{dataset}: no dataset, there is no file `info` in it; convert a volume into it first") from None
+    except (OSError, InfoError) as error:
+        raise DatasetError(f"{dataset}: cannot be read as a volume ({error})") from error
+
+
+def _scale(dataset: Path, info: VolumeInfo, options: MeshOptions) -> Scale:
+    if options.scale is not None:
+        found = [scale for scale in info.scales if scale.key == options.scale]
+        if not found:
+            raise OptionError(
+                f"--scale {options.scale}: {dataset} has the scales {', '.join(scale.key for scale in info.scales)}"
+            )
+        return found[0]
+    if options.max_error is not None:
+        fine = [scale for scale in info.scales if max(scale.resolution) <= options.max_error]
+        return fine[-1] if fine else info.scales[0]
+    return min(info.scales, key=lambda scale: max(_NEAR_ISOTROPIC, _elongation(scale.resolution)))
+
+
+def _elongation(resolution: Lengths) -> float:
+    return max(resolution) / min(resolution)
+
+
+def _octree_levels(resolution: Lengths, max_error: float) -> int:
+    """Return how many levels of cells are of use: some larger than the error, as flat parts are."""
+    return _LEVELS + max(0, min(2, round(math.log2(max_error / max(resolution)))))
+
+
+def _block(scale: Scale, cell: Triple, budget: Budget) -> Triple:
+    """Return voxels of a block, multiples of the octree's largest cells, as large as the memory allows."""
+    room = (budget.memory // budget.workers - _PROCESS_BYTES) // _VOXEL_BYTES
+    edges = [_BLOCK_EDGE] * 3
+    while math.prod(edge + more + 2 for edge, more in zip(edges, cell, strict=True)) > room and max(edges) > _LEAST_EDGE:
+        edges[edges.index(max(edges))] //= 2
+    x, y, z = (min(-(-edge // n), -(-size // n)) * n for edge, n, size in zip(edges, cell, scale.size, strict=True))
+    if math.prod((x + cell[0] + 2, y + cell[1] + 2, z + cell[2] + 2)) > room:
+        needed = budget.workers * (_PROCESS_BYTES + _VOXEL_BYTES * (_LEAST_EDGE + max(cell) + 2) ** 3)
+        raise OptionError(
+            f"{budget.memory // 10**6} MB of memory for {budget.workers} workers are too few, meshes need {-(-needed // 10**6)} "
+            "MB; give more with --memory, or fewer workers with --executor processes:N"
+        )
+    return x, y, z
+
+
+def plan_groups(segments: NDArray[np.uint64], triangles: NDArray[np.int64], budget: Budget) -> list[slice]:
+    """Return runs of segments that are joined together: as many as the memory of a worker holds, and enough for all workers.
+
+    segments: uint64 [k], ascending. triangles: of each. Raises OptionError for a segment that no worker's memory holds.
+    """
+    room = (budget.memory // budget.workers - _PROCESS_BYTES) // _TRIANGLE_BYTES
+    if len(triangles) and int(triangles.max()) > room:
+        largest = int(triangles.argmax())
+        raise OptionError(
+            f"segment {segments[largest]} has {triangles[largest]} triangles, a worker's memory holds {max(0, room)}: give more "
+            "with --memory, fewer workers with --executor processes:1, a larger --max-error or a coarser --scale"
+        )
+    most = max(1, min(room, _GROUP_TRIANGLES, int(triangles.sum()) // (4 * budget.workers)))
+    groups, begin, sum_ = [], 0, 0
+    for place, count in enumerate(triangles.tolist()):
+        if place > begin and (sum_ + count > most or place - begin == _GROUP_SEGMENTS):
+            groups.append(slice(begin, place))
+            begin, sum_ = place, 0
+        sum_ += count
+    return [*groups, slice(begin, len(segments))] if len(segments) else []
