@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.meshes.octree import CutSurface, OctreeGrid, choose_grid, cut, finer
+from converters.meshes.octree import MOST_PIECES, CutSurface, OctreeGrid, choose_grid, cut, finer
 from formats.meshes.mesh import Mesh, distinct_rows
 from formats.meshes.multires import (
     LevelOfDetail,
@@ -36,12 +36,18 @@ def encode_object(
     """Return an object for the viewer.
 
     levels: levels of detail, finest first, vertices in nm. lod_scales: for each the nm that a detail of it measures, none below
-    the one before. bits: 10 or 16, of a coordinate in a fragment. most_triangles: in a fragment, as far as `bits` allow.
-    Raises ValueError for a level without triangles, EncodeError for what the format cannot hold.
+    the one before. bits: 10 or 16, of a coordinate in a fragment. most_triangles: in a fragment, unless triangles are so large
+    that cutting them would double their number. Raises ValueError for a level without triangles, EncodeError for what the
+    format cannot hold.
     """
     if not levels or len(levels) != len(lod_scales) or not all(len(level.triangles) for level in levels):
         raise ValueError(f"{len(levels)} levels and {len(lod_scales)} lod_scales, expected as many, and triangles in each level")
-    grid, surfaces = _cut_levels(levels, bits, most_triangles)
+    grid, surfaces = _cut_until_few(levels, bits, most_triangles)
+    return encode_surfaces(surfaces, lod_scales, grid)
+
+
+def encode_surfaces(surfaces: Sequence[CutSurface], lod_scales: Sequence[float], grid: OctreeGrid) -> EncodedObject:
+    """Return an object whose levels of detail have been cut by a grid, finest first. Raises EncodeError."""
     manifest_levels, data = [], []
     for surface, nodes, scale in zip(surfaces, _nodes(surfaces), lod_scales, strict=True):
         encoded = {fragment.code: encode_draco(fragment.vertices, fragment.triangles) for fragment in surface.fragments()}
@@ -51,6 +57,13 @@ def encode_object(
         data += parts
     manifest = Manifest(grid.chunk_shape, grid.origin, tuple(manifest_levels))
     return EncodedObject(encode_manifest(manifest), b"".join(data))
+
+
+def cut_levels(levels: Sequence[Mesh], grid: OctreeGrid) -> list[CutSurface]:
+    """Return levels of detail, finest first, on the whole numbers of a grid and cut at its planes."""
+    return [
+        cut(grid.quantized(level.vertices, lod), level.triangles, grid.bits, octants=lod > 0) for lod, level in enumerate(levels)
+    ]
 
 
 def decode_level(manifest: Manifest, fragments: bytes, lod: int, bits: int) -> Mesh:
@@ -71,17 +84,21 @@ def decode_level(manifest: Manifest, fragments: bytes, lod: int, bits: int) -> M
     return Mesh(vertex_positions(manifest, lod, (0, 0, 0), joined, bits).astype(np.float32), numbers[np.concatenate(triangles)])
 
 
-def _cut_levels(levels: Sequence[Mesh], bits: int, most_triangles: int) -> tuple[OctreeGrid, list[CutSurface]]:
-    """Return the octree of an object and its levels cut by it, no fragment with too many triangles."""
-    grid: OctreeGrid | None = choose_grid(levels, bits, most_triangles)
-    while grid is not None:
-        used = grid
-        surfaces = [
-            cut(grid.quantized(level.vertices, lod), level.triangles, bits, octants=lod > 0) for lod, level in enumerate(levels)
-        ]
-        few = all(surface.largest_fragment() <= most_triangles for surface in surfaces)
-        grid = None if few else finer(grid)
-    return used, surfaces
+def _cut_until_few(levels: Sequence[Mesh], bits: int, most_triangles: int) -> tuple[OctreeGrid, list[CutSurface]]:
+    """Return the octree of an object and its levels cut by it."""
+    grid = choose_grid(levels, bits, most_triangles)
+    surfaces = cut_levels(levels, grid)
+    while max(surface.largest_fragment() for surface in surfaces) > most_triangles:
+        other = finer(grid)
+        cut_more = cut_levels(levels, other) if other is not None else []
+        if other is None or any(_is_shredded(*pair) for pair in zip(levels, cut_more, strict=True)):
+            break
+        grid, surfaces = other, cut_more
+    return grid, surfaces
+
+
+def _is_shredded(level: Mesh, surface: CutSurface) -> bool:
+    return len(surface.triangles) > MOST_PIECES * len(level.triangles)
 
 
 def _nodes(surfaces: Sequence[CutSurface]) -> list[NDArray[np.uint64]]:

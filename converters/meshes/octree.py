@@ -24,6 +24,9 @@ _MOST_COUNTED = 1 << 17
 _SPARE = 0.9
 """Room in a fragment for the triangles that cutting adds, and for the error of a count of some."""
 
+MOST_PIECES = 2
+"""Triangles that cutting may make of one, on average: beyond that they are larger than the fragments, which finer ones worsen."""
+
 _Coordinates = NDArray[np.int32]
 _Triangles = NDArray[np.uint32]
 
@@ -145,17 +148,20 @@ def choose_grid(levels: Sequence[Mesh], bits: int, most_triangles: int) -> Octre
     """Return the octree with the fewest fragments in which none should have more than most_triangles triangles.
 
     levels: levels of detail, finest first. The count is an estimate, before any triangle is cut: whoever needs the bound to hold
-    counts those of the fragments and takes a `finer` grid. Raises ValueError for surfaces that are points.
+    counts those of the fragments and takes a `finer` grid. Large triangles among many small ones keep the fragments large.
+    Raises ValueError for surfaces that are points.
     """
     boxes = np.array([level.box for level in levels], np.float64)
     low, extent = boxes[:, 0].min(axis=0), np.ptp(boxes, axis=(0, 1))
     if not 0 < extent.max() < np.inf:
         raise ValueError(f"a surface of {extent.max()} nm, expected one with an extent")
-    depth = 0
-    for lod, level in enumerate(levels):
-        needed = _halvings(level, (low, extent.max()), most_triangles)
-        depth = max(depth, needed + lod if needed else 0)
-    return OctreeGrid(_floats(low), _floats(extent), min(depth, MOST_COORDINATE_BITS - bits), bits)
+    cube = low, float(extent.max())
+    halvings = [_halvings(level, cube, most_triangles) for level in levels]
+    depth = max(needed + lod if needed else 0 for lod, needed in enumerate(halvings))
+    depth = min(depth, MOST_COORDINATE_BITS - bits)
+    while depth and any(_pieces(level, cube, depth - max(0, lod - 1)) > MOST_PIECES for lod, level in enumerate(levels)):
+        depth -= 1
+    return OctreeGrid(_floats(low), _floats(extent), depth, bits)
 
 
 def finer(grid: OctreeGrid) -> OctreeGrid | None:
@@ -244,8 +250,17 @@ def _halved(
     cuts = _crossings(axis, vertices[np.concatenate([b, p, p])], vertices[np.concatenate([c, q, r])], places)
     numbers = np.arange(len(vertices), len(vertices) + len(cuts), dtype=np.uint32)
     bc, pq, pr = np.split(numbers, [len(b), len(b) + len(p)])
-    parts = [(a, b, bc), (a, bc, c), (p, pq, pr), (pq, q, r), (pq, r, pr)]
-    return np.concatenate([vertices, cuts]), np.concatenate([np.stack(part, axis=1) for part in parts])
+    vertices = np.concatenate([vertices, cuts])
+    # The shorter of two diagonals, or slivers reach far and are cut again and again.
+    shorter = _distances(vertices, pq, r) <= _distances(vertices, q, pr)
+    parts = [(a, b, bc), (a, bc, c), (p, pq, pr), (pq, q, np.where(shorter, r, pr)), (np.where(shorter, pq, q), r, pr)]
+    return vertices, np.concatenate([np.stack(part, axis=1) for part in parts])
+
+
+def _distances(vertices: _Coordinates, begins: NDArray[np.uint32], ends: NDArray[np.uint32]) -> NDArray[np.float64]:
+    """Return the squares of the distances between vertices, steps."""
+    squares: NDArray[np.float64] = ((vertices[ends] - vertices[begins]).astype(np.float64) ** 2).sum(axis=1)
+    return squares
 
 
 def _crossings(axis: int, begins: _Coordinates, ends: _Coordinates, place: NDArray[np.int64]) -> _Coordinates:
@@ -273,15 +288,31 @@ def _halvings(level: Mesh, cube: tuple[NDArray[np.float64], float], most_triangl
     if len(level.triangles) <= most_triangles:
         return 0
     (low, edge), most = cube, (1 << _COUNTING_BITS) - 1
-    counted = level.triangles[:: -(-len(level.triangles) // _MOST_COUNTED)]
-    bound = _SPARE * most_triangles * len(counted) / len(level.triangles)
-    a, b, c = (level.vertices[counted[:, corner]] for corner in range(3))
+    a, b, c = _some_corners(level)
+    bound = _SPARE * most_triangles * len(a) / len(level.triangles)
     cells = (((a + b + c) / 3 - low) * (most / edge)).clip(0, most).astype(np.uint32)
     codes = z_curve_codes(cells)
     for depth in range(1, _COUNTING_BITS):
         if np.unique(codes >> np.uint64(3 * (_COUNTING_BITS - depth)), return_counts=True)[1].max() <= bound:
             return depth
     return _COUNTING_BITS
+
+
+def _pieces(level: Mesh, cube: tuple[NDArray[np.float64], float], depth: int) -> float:
+    """Return into how many parts of a cube that has been halved a triangle reaches, on average and about."""
+    if depth <= 0:
+        return 1
+    (low, edge), (a, b, c) = cube, _some_corners(level)
+    first = ((np.minimum(np.minimum(a, b), c) - low) * ((1 << depth) / edge)).astype(np.int64)
+    last = ((np.maximum(np.maximum(a, b), c) - low) * ((1 << depth) / edge)).astype(np.int64)
+    spans = np.sort(last - first + 1, axis=1)
+    return float((spans[:, 1] * spans[:, 2]).mean())
+
+
+def _some_corners(level: Mesh) -> Sequence[NDArray[np.float32]]:
+    """Return the first, second and third corners of triangles that stand for all, each [n, 3]."""
+    some = level.triangles[:: -(-len(level.triangles) // _MOST_COUNTED)]
+    return [level.vertices[some[:, corner]] for corner in range(3)]
 
 
 def _steps(bits: int) -> int:
@@ -291,7 +322,8 @@ def _steps(bits: int) -> int:
 
 def _float32_not_below(length: float) -> float:
     nearest = np.float32(length)
-    return float(nearest if nearest >= length else np.nextafter(nearest, np.float32(np.inf)))
+    # As float64: numpy would round the length to compare it.
+    return float(nearest if float(nearest) >= length else np.nextafter(nearest, np.float32(np.inf)))
 
 
 def _floats(numbers: NDArray[np.float64]) -> Floats:
