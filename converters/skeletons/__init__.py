@@ -1,0 +1,1 @@
+"""Skeletons of segments: traced by kimimaro in blocks, joined, written."""

@@ -1,0 +1,235 @@
+"""A segmentation gets skeletons."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.errors import OptionError
+from converters.executor import memory_of, open_executor, workers_of
+from converters.options import byte_count
+from converters.record import read_record
+from converters.skeletons.fragments import read_fragment_index
+from converters.skeletons.groups import (
+    ATTRIBUTES,
+    Destination,
+    GroupTask,
+    SkeletonShardTask,
+    join_group,
+    read_counts,
+    write_skeleton_shard,
+)
+from converters.skeletons.joining import Joining
+from converters.skeletons.options import SkeletonizeOptions
+from converters.skeletons.plan import SkeletonPlan, make_skeleton_plan
+from converters.skeletons.publishing import (
+    SkeletonClaim,
+    check_skeletons,
+    claim_skeletons,
+    done_skeletons,
+    finish_publishing,
+)
+from converters.skeletons.record import SkeletonRecord
+from converters.skeletons.tracing import BlockTask, fragments_path, trace_block
+from converters.volumes.plan import Budget
+from converters.volumes.results import BlockResult
+from converters.volumes.steps import Report, Step, Work, do_step
+from formats.grid import Triple
+from formats.info import Sharding
+from formats.sharding.choice import hashed_sharding
+from formats.skeletons.info import SkeletonInfo, encode_skeleton_info
+
+_OPTIONS_OF_THE_RUN = {"memory", "executor", "overwrite"}
+_SPARE = 0.8
+"""The part of the memory that is free which a run takes, when nothing is said."""
+_MOST_FILES = 10_000
+"""Segments whose skeletons are files of their own, when nothing is said."""
+_GROUP_VERTICES = 2_000_000
+"""Vertices that a worker joins at a time; a group has more only where one segment has. About 200 bytes each."""
+_GROUP_SEGMENTS = 1000
+
+
+@dataclass(frozen=True)
+class SkeletonSummary:
+    """What a skeletonizing gave. already: the same skeletons were there before. kept: blocks that a stopped run had done."""
+
+    plan: SkeletonPlan
+    record: SkeletonRecord
+    already: bool = False
+    kept: int = 0
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the blocks found, in files below fragments.
+
+    segments: uint64 [k], ascending. vertices: int64 [k], of their fragments. of_blocks: positions of the segments of each block.
+    """
+
+    fragments: Path
+    segments: NDArray[np.uint64]
+    vertices: NDArray[np.int64]
+    of_blocks: dict[Triple, NDArray[np.int64]]
+
+
+def make_skeletons(dataset: Path, options: SkeletonizeOptions, report: Report) -> SkeletonSummary:
+    """Give a dataset the skeletons of its segments, its info's `skeletons` member last, and return what was done.
+
+    Raises ConverterError. Whatever happens, nothing half written can be seen under the viewer's names.
+    """
+    finish_publishing(dataset)
+    with open_executor(options.executor) as executor:
+        return _make(dataset, options, executor, report)
+
+
+def _make(dataset: Path, options: SkeletonizeOptions, executor: Executor, report: Report) -> SkeletonSummary:
+    memory = byte_count(options.memory) if options.memory else int(_SPARE * memory_of(executor))
+    plan = make_skeleton_plan(dataset, options, Budget(memory, workers_of(executor)))
+    request = _request(plan, options)
+    before = done_skeletons(dataset, request)
+    if before is not None:
+        return SkeletonSummary(plan, before, already=True)
+    check_skeletons(dataset, plan.info, overwrite=options.overwrite)
+    with claim_skeletons(dataset, request) as held:
+        kept = max(0, sum(len(items) for items in held.journal.done.values()) - 1)
+        plan = _as_begun(held, options, plan)
+        record = _write(plan, options, held, Work(executor, held.journal, 2 * plan.budget.workers, report))
+    return SkeletonSummary(plan, record, kept=kept)
+
+
+def _request(plan: SkeletonPlan, options: SkeletonizeOptions) -> dict[str, Any]:
+    """Return what is asked for, JSON-able: of this volume, told by its scales and where it came from, with these options."""
+    record = read_record(plan.dataset)
+    scales = repr((plan.info.data_type, plan.info.scales)).encode()
+    return {
+        "glassine": version("glassine"),
+        "scales": hashlib.sha256(scales).hexdigest(),
+        "source": None if record is None else [record.source, record.fingerprint, record.options],
+        "options": options.model_dump(mode="json", exclude=_OPTIONS_OF_THE_RUN),
+    }
+
+
+def _as_begun(held: SkeletonClaim, options: SkeletonizeOptions, plan: SkeletonPlan) -> SkeletonPlan:
+    """Return the plan that the run which is gone on with had made with what memory and workers it had; else note this plan's."""
+    told = held.journal.done.get("plan", {}).get(())
+    if told is None:
+        held.journal.add("plan", (), {"memory": plan.budget.memory, "workers": plan.budget.workers})
+        return plan
+    return make_skeleton_plan(plan.dataset, options, Budget(told["memory"], told["workers"]))
+
+
+def _write(plan: SkeletonPlan, options: SkeletonizeOptions, held: SkeletonClaim, work: Work) -> SkeletonRecord:
+    fragments = _folder(held, "fragments")
+    _trace(plan, fragments, work)
+    found = _found(plan, fragments)
+    _check_found(plan, found)
+    traced = int((found.vertices > 0).sum())
+    sharded = options.layout == "sharded" or (options.layout == "auto" and traced > _MOST_FILES)
+    sharding = hashed_sharding(traced, gzipped=True) if sharded else None
+    destination = Destination(held.incoming, _folder(held, "parts"), _folder(held, "told"), sharding)
+    groups = _groups(found)
+    results = _join(plan, found, destination, work)
+    if sharding is not None:
+        results += _write_shards(destination, sharding, len(groups), work)
+    record = _record(plan, held, destination, len(groups), sum(result.stored_bytes for result in results))
+    held.publish(encode_skeleton_info(SkeletonInfo(ATTRIBUTES, sharding=sharding)), record)
+    return record
+
+
+def _folder(held: SkeletonClaim, name: str) -> Path:
+    folder = held.spool / name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _trace(plan: SkeletonPlan, fragments: Path, work: Work) -> None:
+    def tasks() -> Iterator[BlockTask]:
+        return (
+            BlockTask(plan.reader, plan.scale, plan.grid, cell, plan.parameters, plan.segments, fragments)
+            for cell in plan.grid.cells()
+        )
+
+    do_step(work, Step("blocks", "trace", trace_block, tasks, plan.grid.box.voxels, "voxels"))
+
+
+def _found(plan: SkeletonPlan, fragments: Path) -> _Found:
+    """Return which segments there are; label 0 is none."""
+    indices = {cell: read_fragment_index(fragments_path(fragments, cell)) for cell in plan.grid.cells()}
+    every = np.concatenate([index.segments for index in indices.values()])
+    segments, places = np.unique(every, return_inverse=True)
+    counts = np.concatenate([index.vertices for index in indices.values()])
+    vertices = np.bincount(places.ravel(), counts, len(segments)).astype(np.int64)
+    ends = np.cumsum([len(index.segments) for index in indices.values()])
+    return _Found(fragments, segments, vertices, dict(zip(indices, np.split(places.ravel(), ends[:-1]), strict=True)))
+
+
+def _check_found(plan: SkeletonPlan, found: _Found) -> None:
+    missing = sorted(set(plan.segments or ()) - set(found.segments.tolist()))
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise OptionError(f"--segments: there is no segment {missing[0]}{more} in scale {plan.scale.key} of {plan.dataset}")
+
+
+def _groups(found: _Found) -> list[slice]:
+    """Return runs of segments that are joined at a time, so that their fragments are not too many for the memory."""
+    groups, begin, total = [], 0, 0
+    for place, count in enumerate(found.vertices.tolist()):
+        if place > begin and (total + count > _GROUP_VERTICES or place - begin == _GROUP_SEGMENTS):
+            groups.append(slice(begin, place))
+            begin, total = place, 0
+        total += count
+    return [*groups, slice(begin, len(found.segments))] if len(found.segments) else []
+
+
+def _join(plan: SkeletonPlan, found: _Found, destination: Destination, work: Work) -> list[BlockResult]:
+    parameters, groups = plan.parameters, _groups(found)
+    joining = Joining(plan.scale.resolution, parameters.dust_threshold, parameters.tick_threshold, parameters.min_cable)
+
+    def tasks() -> Iterator[GroupTask]:
+        for number, group in enumerate(groups):
+            blocks = tuple(
+                cell for cell, places in found.of_blocks.items() if ((places >= group.start) & (places < group.stop)).any()
+            )
+            first, last = int(found.segments[group.start]), int(found.segments[group.stop - 1])
+            yield GroupTask(
+                first,
+                last,
+                blocks,
+                found.fragments,
+                plan.scale,
+                joining,
+                parameters.soma_acceptance_threshold,
+                destination,
+                (number,),
+            )
+
+    return do_step(work, Step("groups", "join", join_group, tasks, len(groups), "groups"))
+
+
+def _write_shards(destination: Destination, sharding: Sharding, groups: int, work: Work) -> list[BlockResult]:
+    shards = 1 << sharding.shard_bits
+
+    def tasks() -> Iterator[SkeletonShardTask]:
+        return (SkeletonShardTask(destination, sharding, groups, (number,)) for number in range(shards))
+
+    return do_step(work, Step("shards", "shards", write_skeleton_shard, tasks, shards, "shards"))
+
+
+def _record(plan: SkeletonPlan, held: SkeletonClaim, destination: Destination, groups: int, stored: int) -> SkeletonRecord:
+    counts = dict.fromkeys(("segments", "skeletons", "trees", "vertices", "end_points", "branch_points"), 0)
+    limited, cable = [], 0.0
+    for one in read_counts(destination, groups):
+        counts["segments"] += 1
+        counts["skeletons"] += one.vertices > 0
+        for name in ("trees", "vertices", "end_points", "branch_points"):
+            counts[name] += getattr(one, name)
+        cable += one.cable_length
+        limited += [one.segment] if one.limited else []
+    counts["stored_bytes"] = stored
+    return SkeletonRecord(held.request, plan.scale.key, asdict(plan.parameters), counts, round(cable, 3), tuple(limited))

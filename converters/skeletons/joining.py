@@ -1,0 +1,248 @@
+"""The fragments of a segment become its skeleton: pure functions on arrays.
+
+Which fragments belong together is known from the voxels that their blocks share, so nothing is joined because it is near, and
+two pieces of one segment stay two. What a cut through the volume adds is taken away: loops, strands that run twice along a
+shared plane, ticks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.geometry import Lengths
+from converters.skeletons.fragments import Fragment
+from converters.skeletons.paths import Paths, prune
+
+_MARGIN = 1.5
+"""Longest voxel edges by which a strand may stand out of another one's radius and still run in the same place."""
+
+
+@dataclass(frozen=True)
+class Joining:
+    """How fragments are joined. resolution: nm a voxel. For the rest see parameters.Parameters."""
+
+    resolution: Lengths
+    dust_threshold: int
+    tick_threshold: float
+    min_cable: float
+
+    @property
+    def margin(self) -> float:
+        """nm by which a strand may stand out of another one's radius and still run in the same place."""
+        return _MARGIN * max(self.resolution)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A segment's skeleton in voxels of the scale. places: int64 [n, 3]. radii: float32 [n], nm. edges: int64 [m, 2]."""
+
+    places: NDArray[np.int64]
+    radii: NDArray[np.float32]
+    edges: NDArray[np.int64]
+
+
+def joined(fragments: Sequence[Fragment], joining: Joining) -> Joined | None:
+    """Return the skeleton of one segment, a tree for each of its pieces; None where nothing of it is left.
+
+    Its vertices come in the order of their places, so that the order of the fragments does not matter.
+    """
+    pieces = _pieces(fragments)
+    voxels = np.bincount(pieces, [fragment.voxels for fragment in fragments])
+    kept = [n for n, fragment in enumerate(fragments) if len(fragment.places) and voxels[pieces[n]] > joining.dust_threshold]
+    if not kept:
+        return None
+    graph, piece_of = _stacked([fragments[n] for n in kept], pieces[kept])
+    points = graph.places * np.array(joining.resolution)
+    edges = np.concatenate([graph.edges, _links(points, graph.edges, piece_of)])
+    edges = _without_loops(_Web(points, graph.radii, edges), joining)
+    edges = _pruned(graph, points, edges, joining)
+    return _compact(Joined(graph.places, graph.radii, _with_cable(points, edges, joining.min_cable)))
+
+
+def _pieces(fragments: Sequence[Fragment]) -> NDArray[np.int64]:
+    """Return for each fragment the number of its piece: those that have a contact or a vertex in the same voxel are one."""
+    from scipy.sparse import coo_array  # type: ignore[import-untyped]
+    from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
+
+    voxels = [np.concatenate([fragment.contacts, fragment.places]) for fragment in fragments]
+    _, spots = np.unique(np.concatenate(voxels), axis=0, return_inverse=True)
+    owners = np.repeat(np.arange(len(fragments)), [len(some) for some in voxels])
+    count = len(fragments) + len(spots)
+    graph = coo_array((np.ones(len(owners), np.int8), (owners, len(fragments) + spots.ravel())), shape=(count, count))
+    _, numbers = connected_components(graph, directed=False)
+    return np.asarray(numbers[: len(fragments)], np.int64)
+
+
+def _stacked(fragments: Sequence[Fragment], pieces: NDArray[np.int64]) -> tuple[Joined, NDArray[np.int64]]:
+    """Return the fragments as one graph, each voxel one vertex with its smallest radius, and each vertex's piece."""
+    places = np.concatenate([fragment.places for fragment in fragments])
+    voxels, vertex_of = np.unique(places, axis=0, return_inverse=True)
+    vertex_of = vertex_of.ravel()
+    radii = np.full(len(voxels), np.inf, np.float32)
+    np.minimum.at(radii, vertex_of, np.concatenate([fragment.radii for fragment in fragments]))
+    counts = [len(fragment.places) for fragment in fragments]
+    begins = np.cumsum([0, *counts[:-1]])
+    edges = np.concatenate([fragment.edges.astype(np.int64) + begin for fragment, begin in zip(fragments, begins, strict=True)])
+    edges = np.sort(vertex_of[edges], axis=1)
+    edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0)
+    piece_of = np.zeros(len(voxels), np.int64)
+    piece_of[vertex_of] = np.repeat(pieces, counts)
+    return Joined(voxels.astype(np.int64), radii, edges), piece_of
+
+
+def _links(points: NDArray[np.float64], edges: NDArray[np.int64], piece_of: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return edges that join what is of one piece and is not connected: each time the two vertices that are nearest."""
+    part_of = _parts(len(points), edges)
+    _, first = np.unique(part_of, return_index=True)
+    numbers, parts = np.unique(piece_of[first], return_counts=True)
+    links: list[tuple[int, int]] = []
+    for number in numbers[parts > 1].tolist():
+        links += _linked(points, part_of, np.flatnonzero(piece_of == number))
+    return np.array(links, np.int64).reshape(-1, 2)
+
+
+def _linked(points: NDArray[np.float64], part_of: NDArray[np.int64], members: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Return edges that join the parts of one piece, beginning with the largest part. members: the piece's vertices."""
+    from scipy.spatial import cKDTree  # type: ignore[import-untyped]
+
+    inside = part_of[members] == np.bincount(part_of[members]).argmax()
+    links = []
+    while not inside.all():
+        there, rest = members[inside], members[~inside]
+        distances, nearest = cKDTree(points[there]).query(points[rest])
+        place = int(np.argmin(distances))
+        links.append((int(there[nearest[place]]), int(rest[place])))
+        inside |= part_of[members] == part_of[rest[place]]
+    return links
+
+
+def _parts(count: int, edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each vertex the number of the connected part that it lies in."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(count, count))
+    _, numbers = connected_components(graph, directed=False)
+    return np.asarray(numbers, np.int64)
+
+
+@dataclass(frozen=True)
+class _Web:
+    """A graph with loops. points: float64 [n, 3], nm. radii: float32 [n], nm. edges: int64 [m, 2]."""
+
+    points: NDArray[np.float64]
+    radii: NDArray[np.float32]
+    edges: NDArray[np.int64]
+
+
+def _without_loops(web: _Web, joining: Joining) -> NDArray[np.int64]:
+    """Return the edges without closed loops.
+
+    Of the paths that close one the thinnest goes, all of it where it runs inside the radii of what is kept; else it is cut in
+    its middle and keeps its cable.
+    """
+    count = len(web.points)
+    if len(web.edges) == count - (int(_parts(count, web.edges).max()) + 1):
+        return web.edges
+    paths = Paths(web.points, web.edges)
+    closing = _closing(paths, web.radii)
+    kept = [vertex for number, path in paths.vertices.items() if number not in closing for vertex in path]
+    thick = _Thick(web.points, web.radii, joining.margin)
+    edges = []
+    for number, path in paths.vertices.items():
+        if number not in closing:
+            edges += list(pairwise(path))
+        elif path[0] == path[-1] or not thick.covers(path[1:-1], np.array(kept, np.int64)):
+            middle = _middle(web.points[path])
+            edges += list(pairwise(path[: middle + 1])) + list(pairwise(path[middle + 1 :]))
+    return np.array(edges, np.int64).reshape(-1, 2)
+
+
+def _closing(paths: Paths, radii: NDArray[np.float32]) -> set[int]:
+    """Return the paths without which there is no loop, as thin ones as can be, and of those the longest."""
+    group: dict[int, int] = {}
+
+    def root(vertex: int) -> int:
+        while group.setdefault(vertex, vertex) != vertex:
+            group[vertex] = vertex = group[group[vertex]]
+        return vertex
+
+    closing = set()
+    thickness = {number: -float(np.median(radii[path])) for number, path in paths.vertices.items()}
+    for number in sorted(paths.vertices, key=lambda number: (thickness[number], paths.lengths[number], number)):
+        a, b = root(paths.vertices[number][0]), root(paths.vertices[number][-1])
+        if a == b:
+            closing.add(number)
+        group[a] = b
+    return closing
+
+
+def _middle(points: NDArray[np.float64]) -> int:
+    """Return the edge of a path in which the half of its length lies."""
+    lengths = np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))
+    return int(np.searchsorted(lengths, lengths[-1] / 2))
+
+
+@dataclass(frozen=True)
+class _Thick:
+    """Vertices with the balls around them."""
+
+    points: NDArray[np.float64]
+    radii: NDArray[np.float32]
+    margin: float
+
+    def covers(self, strand: Sequence[int], others: NDArray[np.int64]) -> bool:
+        """Tell whether each vertex of a strand lies within the ball of one of the others, and a margin."""
+        points = self.points[list(strand)]
+        reach = (self.radii[others] + self.margin)[:, np.newaxis]
+        centres = self.points[others]
+        near = (
+            ((centres >= points.min(axis=0) - reach) & (centres <= points.max(axis=0) + reach)).all(axis=1) if len(points) else []
+        )
+        balls = others[near]
+        return all(self._within(point, balls) for point in points)
+
+    def _within(self, point: NDArray[np.float64], balls: NDArray[np.int64]) -> bool:
+        distances = np.linalg.norm(self.points[balls] - point, axis=1)
+        return bool((distances <= self.radii[balls] + self.margin).any())
+
+
+def _pruned(graph: Joined, points: NDArray[np.float64], edges: NDArray[np.int64], joining: Joining) -> NDArray[np.int64]:
+    """Return the edges without branches that do not leave the radius of the rest, and without ticks."""
+    paths = Paths(points, edges)
+    thick = _Thick(points, graph.radii, joining.margin)
+
+    left = np.zeros(len(points), bool)
+    left[edges.ravel()] = True
+
+    def doubled(number: int) -> bool:
+        strand = paths.interior(number)
+        left[strand] = False
+        covered = thick.covers(strand, np.flatnonzero(left))
+        left[strand] = not covered
+        return covered
+
+    prune(paths, doubled)
+    prune(paths, lambda number: paths.lengths[number] < joining.tick_threshold)
+    return paths.edges()
+
+
+def _with_cable(points: NDArray[np.float64], edges: NDArray[np.int64], least: float) -> NDArray[np.int64]:
+    """Return the edges of the parts that have at least so much cable, nm."""
+    if not least or not len(edges):
+        return edges
+    part_of = _parts(len(points), edges)[edges[:, 0]]
+    lengths = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
+    return edges[np.bincount(part_of, lengths)[part_of] >= least]
+
+
+def _compact(graph: Joined) -> Joined | None:
+    """Return the graph without vertices that no edge has; None where there is no edge."""
+    if not len(graph.edges):
+        return None
+    used, edges = np.unique(graph.edges, return_inverse=True)
+    edges = np.sort(edges.reshape(-1, 2), axis=1)
+    return Joined(graph.places[used], graph.radii[used], edges[np.lexsort((edges[:, 1], edges[:, 0]))])

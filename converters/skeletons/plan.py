@@ -1,0 +1,122 @@
+"""What a skeletonizing will do, decided before anything is written."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters.errors import DatasetError, OptionError
+from converters.skeletons.options import SkeletonizeOptions
+from converters.skeletons.parameters import Parameters, parameters_of
+from converters.storage.any_layout import AnyLayoutStorage
+from converters.volumes.plan import Budget
+from converters.volumes.reader import VolumeReader
+from formats.errors import InfoError
+from formats.grid import Grid, Triple
+from formats.info import Scale, VolumeInfo, parse_volume_info
+
+_PROCESS_BYTES = 300_000_000
+"""Memory of a process that has imported kimimaro."""
+_VOXEL_BYTES = 80
+"""Bytes that kimimaro takes at most for a voxel of a block that one segment fills."""
+_LEAST_EDGE, _SMALL_EDGE = 64, 192
+"""Voxels of a block: never fewer, and not fewer only so that each worker has some blocks."""
+_BLOCKS_A_WORKER = 2
+_LARGEST_ID = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class SkeletonPlan:
+    """Everything that is decided before a skeletonizing begins.
+
+    scale: where it is traced. grid: the blocks, without the plane that each shares with the next. segments: None for all.
+    """
+
+    dataset: Path
+    info: VolumeInfo
+    scale: Scale
+    parameters: Parameters
+    grid: Grid
+    segments: tuple[int, ...] | None
+    budget: Budget
+
+    @property
+    def reader(self) -> VolumeReader:
+        """The labels."""
+        return VolumeReader(AnyLayoutStorage(self.dataset), self.info)
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks there are."""
+        return math.prod(self.grid.shape)
+
+
+def make_skeleton_plan(dataset: Path, options: SkeletonizeOptions, budget: Budget) -> SkeletonPlan:
+    """Decide everything about a skeletonizing. Raises DatasetError, OptionError."""
+    info = read_volume_info(dataset)
+    if info.type == "image" or not info.data_type.startswith("uint") or info.num_channels != 1:
+        raise DatasetError(
+            f"{dataset}: {info.type} of {info.data_type} with {info.num_channels} channels, expected a segmentation: "
+            "labels become one with glassine convert --type segmentation"
+        )
+    scale = _scale(dataset, info, options)
+    grid = Grid(scale.voxel_offset, scale.size, _block(scale.size, budget))
+    return SkeletonPlan(dataset, info, scale, parameters_of(options, scale.resolution), grid, _segments(options.segments), budget)
+
+
+def read_volume_info(dataset: Path) -> VolumeInfo:
+    """Return the info of a volume. Raises DatasetError with one sentence when there is none that can be read."""
+    try:
+        return parse_volume_info((dataset / "info").read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise DatasetError(f"{dataset}: no dataset, there is no file `info` in it; convert a volume into it first") from None
+    except (OSError, InfoError) as error:
+        raise DatasetError(f"{dataset}: cannot be read as a volume ({error})") from error
+
+
+def _scale(dataset: Path, info: VolumeInfo, options: SkeletonizeOptions) -> Scale:
+    """Return the scale that is asked for, else the one whose voxels are as fine as asked for, as nearly as there is."""
+    if options.scale is None:
+        return min(info.scales, key=lambda scale: abs(math.log(min(scale.resolution) / options.voxel_size)))
+    for scale in info.scales:
+        if scale.key == options.scale:
+            return scale
+    raise OptionError(f"--scale {options.scale}: {dataset} has the scales {', '.join(scale.key for scale in info.scales)}")
+
+
+def _segments(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    ids = tuple(sorted({int(part) for part in text.split(",")}))
+    if not 1 <= ids[0] <= ids[-1] <= _LARGEST_ID:
+        raise OptionError(f"--segments {text}: expected ids from 1 to {_LARGEST_ID}")
+    return ids
+
+
+def _block(size: Triple, budget: Budget) -> Triple:
+    """Return voxels of a block: as large as the memory allows, smaller where workers would have nothing to do."""
+    room = (budget.memory // budget.workers - _PROCESS_BYTES) // _VOXEL_BYTES
+    edges = list(size)
+    while _worked(edges) > room and max(edges) > _LEAST_EDGE:
+        _halve(edges)
+    if _worked(edges) > room:
+        needed = budget.workers * (_PROCESS_BYTES + _VOXEL_BYTES * (_LEAST_EDGE + 1) ** 3)
+        raise OptionError(
+            f"{budget.memory // 10**6} MB of memory for {budget.workers} workers are too few, skeletons need "
+            f"{-(-needed // 10**6)} MB; give more with --memory, or fewer workers with --executor processes:N"
+        )
+    while budget.workers > 1 and max(edges) >= 2 * _SMALL_EDGE and _count(size, edges) < _BLOCKS_A_WORKER * budget.workers:
+        _halve(edges)
+    return edges[0], edges[1], edges[2]
+
+
+def _halve(edges: list[int]) -> None:
+    axis = edges.index(max(edges))
+    edges[axis] = -(-edges[axis] // 2)
+
+
+def _worked(edges: list[int]) -> int:
+    return math.prod(edge + 1 for edge in edges)
+
+
+def _count(size: Triple, edges: list[int]) -> int:
+    return math.prod(-(-n // edge) for n, edge in zip(size, edges, strict=True))

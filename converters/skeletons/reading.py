@@ -1,0 +1,77 @@
+"""Skeletons of a dataset, read back as the viewer finds them."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from converters.errors import DatasetError
+from converters.storage.any_layout import AnyLayoutStorage
+from formats.errors import FormatError
+from formats.sharding.ids import shard_name
+from formats.sharding.lookup import read_entry, read_minishard_index
+from formats.skeletons.encoded import decode_skeleton
+from formats.skeletons.info import SkeletonInfo, parse_skeleton_info
+from formats.skeletons.skeleton import Skeleton
+
+_LARGEST = 1 << 32
+"""Bytes that a skeleton may have when it is unpacked."""
+_PACKED = ".gz"
+
+
+@dataclass(frozen=True)
+class SkeletonReader:
+    """The skeletons in a folder."""
+
+    folder: Path
+    info: SkeletonInfo
+
+    def segments(self) -> list[int]:
+        """Return the ids of the segments that have a skeleton, ascending. Raises DatasetError."""
+        try:
+            return sorted(set(self._in_files() if self.info.sharding is None else self._in_shards()))
+        except (FormatError, OSError) as error:
+            raise DatasetError(f"{self.folder}: {error}") from error
+
+    def read(self, segment: int) -> Skeleton | None:
+        """Return a segment's skeleton as it is stored, None where there is none. Raises DatasetError."""
+        storage = AnyLayoutStorage(self.folder)
+        try:
+            if self.info.sharding is None:
+                data = storage.get(str(segment))
+            else:
+                data = read_entry(storage.get_range, segment, self.info.sharding, _LARGEST)
+            return None if data is None else decode_skeleton(data, self.info.vertex_attributes)
+        except (FormatError, OSError) as error:
+            raise DatasetError(f"{self.folder}: segment {segment}: {error}") from error
+
+    def _in_files(self) -> Iterator[int]:
+        for name in os.listdir(self.folder):
+            stem = name.removesuffix(_PACKED)
+            if stem.isascii() and stem.isdecimal():
+                yield int(stem)
+
+    def _in_shards(self) -> Iterator[int]:
+        sharding = self.info.sharding
+        assert sharding is not None
+        get_range = AnyLayoutStorage(self.folder).get_range
+        for shard in range(1 << sharding.shard_bits):
+            if not (self.folder / shard_name(shard, sharding)).is_file():
+                continue
+            for minishard in range(1 << sharding.minishard_bits):
+                index = read_minishard_index(get_range, (shard, minishard), sharding)
+                yield from () if index is None else np.asarray(index.ids).tolist()
+
+
+def open_skeletons(folder: Path) -> SkeletonReader:
+    """Open a folder of skeletons. Raises DatasetError when there is none that the viewer would open."""
+    try:
+        return SkeletonReader(folder, parse_skeleton_info((folder / "info").read_bytes()))
+    except FileNotFoundError:
+        raise DatasetError(
+            f"{folder}: no skeletons, there is no file `info` in it; make them with glassine skeletonize"
+        ) from None
+    except (FormatError, OSError) as error:
+        raise DatasetError(f"{folder}: {error}") from error
