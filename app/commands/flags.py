@@ -91,6 +91,8 @@ def _metavar(annotation: Any) -> str:
 def _default(field: FieldInfo) -> Any:
     """Return what the help shows: text, where the flag takes text."""
     value = field.default
+    if get_origin(field.annotation) is Literal:
+        return value
     if isinstance(value, tuple):
         return ",".join(str(number) for number in value)
     return value if value is None or isinstance(value, bool | str) else str(value)
