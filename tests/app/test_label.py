@@ -42,7 +42,7 @@ def test_one_line_says_what_was_found(stack: Path, capsys: pytest.CaptureFixture
     out, err = capsys.readouterr()
     assert err == ""
     assert out.startswith(f"{stack.parent / 'out'}: 20 x 12 x 10 voxels of 0.5 x 0.5 x 1 µm, ")
-    assert ", 2 components above 10, the largest has 6 voxels, 5 scales, " in out
+    assert ", 2 components above 10, the largest has 6 voxels, 1 scales, " in out
     assert out.count("\n") == 1
 
 
