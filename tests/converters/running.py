@@ -117,6 +117,8 @@ def main(arguments: list[str]) -> int:
         elif arguments[0] == "convert-killed":
             _die_renaming(int(arguments[1]), Path(arguments[3]))
             _convert(*arguments[2:])
+        elif arguments[0] == "label":
+            _label(*arguments[1:])
         else:
             _convert(*arguments[1:])
     except KeyboardInterrupt:
