@@ -153,6 +153,19 @@ def _convert(source: str, dataset: str, options: str) -> None:
     say("already" if summary.already else "done")
 
 
+def _label(source: str, dataset: str, options: str) -> None:
+    from converters.labels.conversion import label
+    from converters.labels.options import LabelOptions
+
+    summary = label(
+        source,
+        Path(dataset),
+        LabelOptions.model_validate_json(options),
+        lambda progress: say(progress.step, progress.done, progress.total),
+    )
+    say("already" if summary.already else "done")
+
+
 def _die_renaming(count: int, dataset: Path) -> None:
     """Kill this process in the place of the (count + 1)th renaming to a place that is not the run's own."""
     rename, left = os.replace, [count]
