@@ -2,6 +2,7 @@
 
     convert SOURCE DATASET OPTIONS   a conversion; OPTIONS: ConvertOptions as JSON
     convert-killed N SOURCE ...      the same, killed in the place of the Nth renaming (from 0) for all to see
+    label SOURCE DATASET OPTIONS     a labelling; OPTIONS: LabelOptions as JSON
     held SECONDS                     two workers in a call that lets no other thread run
     tasks SECONDS [EXECUTOR]         workers that sleep, two processes without EXECUTOR
 
