@@ -15,7 +15,19 @@ _POINTS, _TRIANGLES = 1008, 1009
 _SPACES = {0: "unknown", 1: "scanner", 2: "aligned", 3: "talairach", 4: "mni"}
 """NIfTI's numbers of coordinate systems, which GIfTI uses too."""
 
-_DAMAGED = (ExpatError, ValueError, KeyError, AttributeError, BadGzipFile, zlib.error, EOFError)
+_DAMAGED = (
+    ExpatError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    OverflowError,
+    MemoryError,
+    BadGzipFile,
+    zlib.error,
+    EOFError,
+)
 """What nibabel raises for bytes that it does not understand, besides its own error."""
 
 _TURNED = np.array([[-1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
@@ -36,9 +48,11 @@ def read_gifti(path: Path) -> Surface:
         raise DamagedError(f"{path}: cannot be read as GIfTI ({error}); repair it, or export the surface again") from error
     points, triangles = (_one(path, arrays, intent) for intent in (_POINTS, _TRIANGLES))
     coordinates = points.coordsys
+    with np.errstate(invalid="ignore"):  # NaNs are told later, by their places
+        places, corners = points.data.astype(np.float64), triangles.data.astype(np.int64)
     return Surface(
-        np.ascontiguousarray(points.data, np.float64),
-        np.ascontiguousarray(triangles.data, np.int64),
+        np.ascontiguousarray(places),
+        np.ascontiguousarray(corners),
         unit="mm",
         space="ras",
         stored_in="unknown" if coordinates is None else _SPACES.get(coordinates.dataspace, "unknown"),

@@ -4,6 +4,7 @@ trimesh gives an empty or a shorter surface for a file that is cut short, so wha
 """
 
 import io
+import logging
 import re
 from pathlib import Path
 
@@ -14,7 +15,16 @@ from converters.meshes.files.surface import Surface
 
 _STL_HEAD, _STL_TRIANGLE = 84, 50
 _LARGEST_HEADER = 1 << 20
-_DAMAGED = (ValueError, IndexError, KeyError, TypeError, AttributeError, AssertionError, OverflowError, MemoryError)
+_DAMAGED = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    NameError,
+    AssertionError,
+    OverflowError,
+    MemoryError,
+)
 """What trimesh raises for bytes that it does not understand."""
 
 
@@ -38,10 +48,13 @@ def read_ply(path: Path) -> Surface:
 def _read(path: Path, data: bytes, kind: str) -> Surface:
     import trimesh
 
+    # Without a handler of its own what it logs goes to the terminal, with a traceback.
+    logging.getLogger("trimesh").addHandler(logging.NullHandler())
     try:
-        found = trimesh.load_mesh(io.BytesIO(data), file_type=kind, process=False)
-        points, triangles = np.asarray(found.vertices), np.asarray(found.faces).reshape(-1, 3)
-        return Surface(points.reshape(-1, 3).astype(np.float64), triangles.astype(np.int64))
+        with np.errstate(all="ignore"):
+            found = trimesh.load_mesh(io.BytesIO(data), file_type=kind, process=False)
+            points, triangles = np.asarray(found.vertices), np.asarray(found.faces).reshape(-1, 3)
+            return Surface(points.reshape(-1, 3).astype(np.float64), triangles.astype(np.int64))
     except _DAMAGED as error:
         hint = "; faces of different numbers of corners are read from text files only" if kind == "ply" else ""
         raise DamagedError(

@@ -20,6 +20,7 @@ _TYPES = {
 }  # fmt: skip
 _CELLS = ("VERTICES", "LINES", "POLYGONS", "TRIANGLE_STRIPS")
 _ATTRIBUTES = ("POINT_DATA", "CELL_DATA")
+_LARGEST_WHOLE = 1 << 53
 _LONGEST_NUMBER = 64
 """Letters of a number in a text file."""
 
@@ -59,9 +60,10 @@ class _Text:
         if size > len(self.data) - self.position:
             raise _BrokenError(f"tells {count} numbers where {len(self.data) - self.position} bytes are left, it is cut short")
         found = self._binary(stored, size) if self.binary else self._text(count)
-        if stored.kind != "f" and not np.isfinite(found).all():
+        if stored.kind != "f" and found.dtype.kind == "f" and not (np.abs(found) < _LARGEST_WHOLE).all():
             raise _BrokenError(f"holds what is no whole number among {count} numbers")
-        return found.astype(np.float64) if stored.kind == "f" else found.astype(np.int64)
+        with np.errstate(invalid="ignore"):  # NaNs are told later, by their places
+            return found.astype(np.float64) if stored.kind == "f" else found.astype(np.int64)
 
     def _binary(self, stored: np.dtype[np.generic], size: int) -> NDArray[np.generic]:
         begin, self.position = self.position, self.position + size

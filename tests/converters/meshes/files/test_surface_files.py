@@ -1,8 +1,10 @@
 """STL, OBJ, PLY and GIfTI files that trimesh and nibabel wrote, and what no file may hold."""
 
 import gzip
+import random
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +282,48 @@ def test_a_file_that_is_cut_anywhere_is_refused_or_one_of_whole_lines(kind: str,
         else:
             with pytest.raises((DamagedError, SourceError)):
                 read_surface(path)
+
+
+def vtk_text(form: str) -> bytes:
+    """Return a ball as VTK 9 writes it."""
+    numbers = [BALL.vertices.astype(">f4"), np.arange(0, BALL.faces.size + 1, 3, ">i8"), BALL.faces.astype(">i8")]
+    parts = [part.tobytes() if form == "BINARY" else " ".join(map(str, part.ravel().tolist())).encode() for part in numbers]
+    lines = [
+        f"# vtk DataFile Version 5.1\nball\n{form}\nDATASET POLYDATA\nPOINTS {len(BALL.vertices)} float",
+        f"POLYGONS {len(BALL.faces) + 1} {BALL.faces.size}\nOFFSETS vtktypeint64",
+        "CONNECTIVITY vtktypeint64",
+    ]
+    return b"".join(line.encode() + b"\n" + part + b"\n" for line, part in zip(lines, parts, strict=True))
+
+
+BALL = trimesh.creation.icosphere(subdivisions=0)
+WHOLE = [
+    ("a.stl", BALL_STL),
+    ("a.stl", BALL_TEXT.encode()),
+    ("a.ply", BALL.export(file_type="ply")),
+    ("a.ply", BALL.export(file_type="ply", encoding="ascii")),
+    ("a.obj", BALL.export(file_type="obj").encode()),
+    ("a.gii", gifti(BALL.vertices, BALL.faces).to_bytes()),
+    ("a.vtk", vtk_text("ASCII")),
+    ("a.vtk", vtk_text("BINARY")),
+]
+
+
+@pytest.mark.parametrize(("name", "data"), WHOLE)
+def test_damaged_bytes_are_one_sentence(name: str, data: bytes, write: Write, capsys: pytest.CaptureFixture[str]):
+    """Bytes changed, cut out, put in: a surface or a sentence, never another error, a warning or a word on the terminal."""
+    assert len(read_surface(write(name, data)).triangles) == 20
+    chance = random.Random(5)
+    for _ in range(60):
+        damaged = bytearray(data)
+        for _ in range(chance.choice([1, 1, 3])):
+            at, kind = chance.randrange(len(damaged)), chance.randrange(3)
+            damaged[at : at + (0, 1, chance.randrange(20))[kind]] = chance.choice(
+                [b"9", b"-", b"\n", b"e99", b"\xff", b"\0", b"nan "]
+            )
+        with suppress(ConverterError):
+            read_surface(write(name, bytes(damaged)))
+    assert capsys.readouterr() == ("", "")
 
 
 def test_fans_of_polygons():
