@@ -31,7 +31,8 @@ import trimesh
 
 import app.cli
 from app.commands.convert import _gone_on
-from converters.options import ConvertOptions, ImportMeshOptions, Options, ServeOptions
+from converters.labels.options import ComponentOptions, LabelOptions
+from converters.options import ConvertOptions, ImportMeshOptions, MeshOptions, Options, ServeOptions
 from converters.sources import opening
 from converters.volumes.conversion import Summary
 from formats.chunks.chunk_format import DATA_TYPES, ENCODINGS, ChunkFormat, refusal
@@ -170,7 +171,7 @@ def check_extra(desk: Desk, words: list[str]) -> None:
 RULES: dict[str, Callable[[Desk, list[str]], None]] = {
     r"glassine convert .* --executor tcp://": run_with_cluster,
     r"glassine convert https://": run_with_remote,
-    r"glassine (plan|convert|import-mesh|link) ": run_glassine,
+    r"glassine (plan|convert|label|mesh|import-mesh|link) ": run_glassine,
     r"glassine (serve|view) ": run_server,
     r"make ": check_make,
     r"docker compose ": check_compose,
@@ -198,7 +199,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
         nibabel.save(image, folder / name)
     grey = random.integers(0, 255, (40, 64, 80), np.uint8)
     np.save(folder / "part.npy", grey)
-    np.save(folder / "cells.npy", random.integers(0, 50, grey.shape, np.uint32))
+    z, y, x = (indices // 16 for indices in np.indices(grey.shape, np.uint32))
+    np.save(folder / "cells.npy", 1 + x + 5 * y + 20 * z)
     save_slices(folder / "slices", grey)
     save_confocal(folder / "confocal.tif", random.integers(0, 4096, (20, 2, 64, 80), np.uint16))
     with h5py.File(folder / "em.h5", "w") as file:
@@ -207,7 +209,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
         file.create_dataset("volumes/labels", data=grey.astype(np.uint64))
     save_zarr(folder / "stack.zarr", grey)
     save_pieces(folder / "blocks", grey)
-    save_sphere(folder / "17.stl")
+    save_sphere(folder / "700.stl")
     save_sphere(folder / "left.ply")
     (listed,) = blocks("csv")
     (folder / "surfaces.csv").write_text(listed)
@@ -256,6 +258,7 @@ def test_every_command_is_told() -> None:
     assert set(app.cli.COMMANDS) <= told
 
 
+@pytest.mark.timeout(900)
 def test_every_command_runs_in_the_order_it_is_told(desk: Desk) -> None:
     assert COMMANDS
     for line in COMMANDS:
@@ -280,7 +283,7 @@ def told(default: object) -> str:
     return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
-@pytest.mark.parametrize("model", [ConvertOptions, ImportMeshOptions, ServeOptions])
+@pytest.mark.parametrize("model", [ConvertOptions, ComponentOptions, MeshOptions, ImportMeshOptions, ServeOptions])
 def test_the_table_of_options_is_the_models(model: type[Options]) -> None:
     rows = "\n".join(option_rows(model))
     assert rows in TEXT, f"expected in README.md:\n{rows}"
@@ -289,6 +292,11 @@ def test_the_table_of_options_is_the_models(model: type[Options]) -> None:
 def test_a_run_that_went_on_tells_so() -> None:
     summary = Mock(spec=Summary, kept=19, again=4)
     assert f"{_gone_on(summary)}\n```" in TEXT
+
+
+def test_label_takes_the_rest_of_its_options_from_convert() -> None:
+    rest = LabelOptions.model_fields.keys() - ComponentOptions.model_fields.keys()
+    assert rest == ConvertOptions.model_fields.keys() - {"type", "encoding", "jpeg_quality"}
 
 
 def test_the_table_of_sources_names_every_ending() -> None:
