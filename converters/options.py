@@ -189,6 +189,16 @@ class MeshOptions(Options):
     overwrite: bool = Field(False, description="Replace other meshes of the dataset.")
 
 
+class ExportMeshOptions(Options):
+    """How meshes become files for other programs."""
+
+    export: str | None = Field(
+        None, min_length=1, description="Folder to write the meshes that are there to, ID.ply each; nothing is meshed then."
+    )
+    export_format: Literal["ply", "obj", "stl"] = Field("ply", description="Format of exported files; ply and stl are binary.")
+    export_unit: Literal["nm", "um", "mm"] = Field("nm", description="Unit of the coordinates in exported files.")
+
+
 class ServeOptions(Options):
     """How datasets are served."""
 

@@ -11,12 +11,14 @@ from app.commands.convert import AsJson
 from app.commands.flags import with_flags
 from app.progress import progress_shown
 from converters.meshes.conversion import MeshSummary, make_meshes
-from converters.options import MeshOptions
+from converters.meshes.export import Export, export_meshes
+from converters.options import ExportMeshOptions, MeshOptions
+from converters.volumes.steps import Progress
 
 
 @with_flags
-def mesh(dataset: Path, /, *, options: MeshOptions, as_json: AsJson = False) -> int:
-    """Give DATASET, a segmentation, a closed mesh of each of its segments.
+def mesh(dataset: Path, /, *, options: MeshOptions, exporting: ExportMeshOptions, as_json: AsJson = False) -> int:
+    """Give DATASET, a segmentation, a closed mesh of each of its segments, or write those that it has to files with --export.
 
     Parameters
     ----------
@@ -24,12 +26,26 @@ def mesh(dataset: Path, /, *, options: MeshOptions, as_json: AsJson = False) -> 
         The folder of a dataset.
     """
     began = time.monotonic()
+    if exporting.export is not None:
+        return _export(dataset, Path(exporting.export), options.segments, exporting)
     with progress_shown() as show:
         summary = make_meshes(dataset, options, show)
     seconds = time.monotonic() - began
     for note in summary.plan.notes:
         print(f"glassine: note: {note}", file=sys.stderr)
     print(json.dumps(mesh_members(summary, seconds), indent=1) if as_json else mesh_text(summary, seconds))
+    return 0
+
+
+def _export(dataset: Path, folder: Path, segments: tuple[int, ...] | None, exporting: ExportMeshOptions) -> int:
+    with progress_shown() as show:
+        files = export_meshes(
+            dataset,
+            segments,
+            Export(folder, exporting.export_format, exporting.export_unit),
+            lambda done, total: show(Progress("export", done, total, "files")),
+        )
+    print(f"{folder}: {len(files)} meshes of {dataset} as {exporting.export_format}, coordinates in {exporting.export_unit}")
     return 0
 
 

@@ -1,19 +1,22 @@
 """Meshes of a dataset as files for other programs: PLY, OBJ, STL."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from converters.errors import OptionError
-from converters.meshes.files.segments import segment_id
+from converters.errors import DatasetError, OptionError
 from converters.meshes.files.surface import NM, Unit
-from converters.meshes.reading import MeshReader, open_meshes
+from converters.meshes.reading import open_meshes
 from converters.storage.files import write_file
 from formats.meshes.mesh import Mesh
 
 ExportFormat = Literal["ply", "obj", "stl"]
+
+Report = Callable[[int, int], None]
+"""Called with how many files are done and how many there are."""
 
 _DIGITS = 9
 """Digits behind the point of a number in OBJ: a coordinate of 0.1 m in mm keeps what float32 holds of it."""
@@ -21,34 +24,44 @@ _NAMED = 5
 """Segments that a message names."""
 
 
-def parse_segments(text: str) -> tuple[int, ...]:
-    """Return the ids in `1,2,3`, each once. Raises OptionError."""
-    return tuple(dict.fromkeys(segment_id(word.strip()) for word in text.split(",")))
+@dataclass(frozen=True)
+class Export:
+    """Where meshes are written and how: each as `ID.ply` in the folder, its coordinates in the unit."""
+
+    folder: Path
+    form: ExportFormat = "ply"
+    unit: Unit = "nm"
 
 
 def export_meshes(
-    dataset: Path, folder: Path, segments: Sequence[int], form: ExportFormat = "ply", unit: Unit = "nm"
+    dataset: Path, segments: Iterable[int] | None, export: Export, report: Report = lambda done, total: None
 ) -> tuple[Path, ...]:
-    """Write the finest mesh of each segment as `ID.ply`, and return the files; the same bytes for the same mesh.
+    """Write the finest mesh of each segment, of all that there are for None, and return the files.
 
-    dataset: a volume with meshes, or a dataset of meshes alone. The coordinates are the dataset's, in the unit: 0 is the corner
-    of its voxel 0, 0, 0.
+    dataset: a volume with meshes, or a dataset of meshes alone. The coordinates are the dataset's: 0 is the corner of its voxel
+    0, 0, 0. The same mesh gives the same bytes.
 
     Raises OptionError, before anything is written, for segments without a mesh, DatasetError for meshes that cannot be read.
     """
     meshes = open_meshes(dataset)
-    missing = [segment for segment in segments if not meshes.holds(segment)]
-    if missing:
+    chosen = list(dict.fromkeys(meshes.segments().tolist() if segments is None else segments))
+    missing = [segment for segment in chosen if not meshes.holds(segment)]
+    if segments is None:
+        chosen = [segment for segment in chosen if segment not in set(missing)]
+    elif missing:
         named = ", ".join(map(str, missing[:_NAMED])) + (", ..." if len(missing) > _NAMED else "")
-        raise OptionError(f"{dataset}: {len(missing)} of {len(segments)} segments have no mesh there ({named}); leave them out")
-    return tuple(_export(meshes, folder, segment, form, unit) for segment in segments)
+        raise OptionError(f"{dataset}: {len(missing)} of {len(chosen)} segments have no mesh there ({named}); leave them out")
+    if not chosen:
+        raise DatasetError(f"{dataset}: holds no mesh that could be exported")
+    return tuple(_written(meshes.read, chosen, export, report))
 
 
-def _export(meshes: MeshReader, folder: Path, segment: int, form: ExportFormat, unit: Unit) -> Path:
-    mesh = meshes.read(segment)
-    path = folder / f"{segment}.{form}"
-    write_file(path, encode_mesh_file(mesh, form, unit))
-    return path
+def _written(read: Callable[[int], Mesh], segments: list[int], export: Export, report: Report) -> Iterator[Path]:
+    for number, segment in enumerate(segments, 1):
+        path = export.folder / f"{segment}.{export.form}"
+        write_file(path, encode_mesh_file(read(segment), export.form, export.unit))
+        report(number, len(segments))
+        yield path
 
 
 def encode_mesh_file(mesh: Mesh, form: ExportFormat, unit: Unit = "nm") -> bytes:

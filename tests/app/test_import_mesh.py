@@ -76,3 +76,16 @@ def test_what_is_wrong_is_one_sentence(
     assert err.count("\n") == 1
     assert said in err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_imported_is_exported(ball: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["import-mesh", str(ball), str(tmp_path / "meshes"), "--unit", "um"]) == 0
+    capsys.readouterr()
+    words = ["mesh", str(tmp_path / "meshes"), "--export", str(tmp_path / "out"), "--export-format", "obj", "--export-unit", "um"]
+    assert run([*words, "--segments", "7"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path / 'out'}: 1 meshes of {tmp_path / 'meshes'} as obj, coordinates in um\n"
+    assert err == ""
+    assert trimesh.load_mesh(tmp_path / "out" / "7.obj").volume == pytest.approx(trimesh.load_mesh(ball).volume, rel=1e-3)
+    assert run([*words, "--segments", "7,8"]) == 2
+    assert "1 of 2 segments have no mesh there (8); leave them out" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 import trimesh
 
 from converters.errors import DatasetError, OptionError
-from converters.meshes.export import encode_mesh_file, export_meshes, parse_segments
+from converters.meshes.export import Export, encode_mesh_file, export_meshes
 from converters.meshes.importing import import_meshes
 from converters.meshes.reading import open_meshes
 from converters.options import ImportMeshOptions
@@ -32,7 +32,7 @@ def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("form", ["ply", "obj", "stl"])
 @pytest.mark.parametrize(("unit", "nm"), [("nm", 1.0), ("um", 1e3), ("mm", 1e6)])
 def test_trimesh_reads_what_is_exported(form: Any, unit: Any, nm: float, dataset: Path, tmp_path: Path):
-    files = export_meshes(dataset, tmp_path / "out", [LARGEST, 7], form, unit)
+    files = export_meshes(dataset, [LARGEST, 7], Export(tmp_path / "out", form, unit))
     assert files == (tmp_path / "out" / f"{LARGEST}.{form}", tmp_path / "out" / f"7.{form}")
     found = trimesh.load_mesh(files[1])
     assert found.is_watertight
@@ -46,7 +46,7 @@ def test_trimesh_reads_what_is_exported(form: Any, unit: Any, nm: float, dataset
 
 @pytest.mark.parametrize("form", ["ply", "obj", "stl"])
 def test_what_is_exported_can_be_imported_again(form: Any, dataset: Path, tmp_path: Path):
-    (file,) = export_meshes(dataset, tmp_path / "out", [7], form)
+    (file,) = export_meshes(dataset, [7], Export(tmp_path / "out", form))
     import_meshes([file], tmp_path / "again", ImportMeshOptions(format="legacy"))
     before, after = open_meshes(dataset).read(7), open_meshes(tmp_path / "again").read(7)
     np.testing.assert_array_equal(after.vertices[after.triangles], before.vertices[before.triangles])
@@ -54,8 +54,8 @@ def test_what_is_exported_can_be_imported_again(form: Any, dataset: Path, tmp_pa
 
 @pytest.mark.parametrize("form", ["ply", "obj", "stl"])
 def test_the_same_mesh_gives_the_same_bytes(form: Any, dataset: Path, tmp_path: Path):
-    (first,) = export_meshes(dataset, tmp_path / "a", [7], form)
-    (second,) = export_meshes(dataset, tmp_path / "b", [7], form)
+    (first,) = export_meshes(dataset, [7], Export(tmp_path / "a", form))
+    (second,) = export_meshes(dataset, [7], Export(tmp_path / "b", form))
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -69,7 +69,7 @@ def test_an_obj_file_keeps_what_float32_holds():
 
 def test_segments_without_a_mesh_are_told_before_anything_is_written(dataset: Path, tmp_path: Path):
     with pytest.raises(OptionError) as caught:
-        export_meshes(dataset, tmp_path / "out", [7, 1, 2, 3, 4, 5, 6])
+        export_meshes(dataset, [7, 1, 2, 3, 4, 5, 6, 7], Export(tmp_path / "out"))
     assert str(caught.value) == f"{dataset}: 6 of 7 segments have no mesh there (1, 2, 3, 4, 5, ...); leave them out"
     assert not (tmp_path / "out").exists()
 
@@ -79,16 +79,24 @@ def test_a_mesh_that_cannot_be_read(dataset: Path, tmp_path: Path):
         if (dataset / name).exists():
             (dataset / name).write_bytes(b"123")
     with pytest.raises(DatasetError, match="meshes: segment 7: "):
-        export_meshes(dataset, tmp_path / "out", [7])
+        export_meshes(dataset, [7], Export(tmp_path / "out"))
 
 
 def test_a_dataset_without_meshes(tmp_path: Path):
     with pytest.raises(DatasetError, match="is no dataset, there is no file `info` in it"):
-        export_meshes(tmp_path, tmp_path / "out", [7])
+        export_meshes(tmp_path, [7], Export(tmp_path / "out"))
 
 
-def test_lists_of_segments():
-    assert parse_segments("7, 3,7,18446744073709551615") == (7, 3, LARGEST)
-    for text in ("", "7,,8", "7;8", "-1", "0", "1e3", "18446744073709551616"):
-        with pytest.raises(OptionError, match=r"the id is '.*', expected a whole number from 1 to 18446744073709551615"):
-            parse_segments(text)
+def test_all_segments_are_exported_when_none_is_named(dataset: Path, tmp_path: Path):
+    (dataset / "9:0").write_text('{"fragments": []}')
+    seen = []
+    files = export_meshes(dataset, None, Export(tmp_path / "out"), lambda done, total: seen.append((done, total)))
+    assert [path.name for path in files] == ["7.ply", f"{LARGEST}.ply"]
+    assert seen == [(1, 2), (2, 2)]
+
+
+def test_a_dataset_of_empty_meshes(tmp_path: Path):
+    (tmp_path / "info").write_text('{"@type": "neuroglancer_legacy_mesh"}')
+    (tmp_path / "9:0").write_text('{"fragments": []}')
+    with pytest.raises(DatasetError, match="holds no mesh that could be exported"):
+        export_meshes(tmp_path, None, Export(tmp_path / "out"))
