@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock, Thread
 
 from converters.errors import DatasetError
+from converters.meshes.record import read_mesh_record
 from converters.record import PRIVATE, Record, read_record
 from formats.errors import FormatError
 from formats.info import VOLUME, VolumeInfo, parse_volume_info
@@ -22,12 +23,16 @@ _LARGEST_INFO = 1 << 24
 
 @dataclass(frozen=True)
 class Dataset:
-    """A volume that the viewer can open. name: its path below the served root."""
+    """A volume that the viewer can open.
+
+    name: its path below the served root. selected: ids of segments with meshes that a first look shows.
+    """
 
     name: str
     path: Path
     info: VolumeInfo
     record: Record | None
+    selected: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,9 @@ def _dataset(folder: Path, root: Path) -> Dataset | BrokenDataset | None:
 def _read(path: Path, name: str) -> Dataset:
     """Return the volume in a folder. Raises DatasetError, a sentence without the path, when it cannot be opened."""
     try:
-        return Dataset(name, path, parse_volume_info(_info_bytes(path)), read_record(path))
+        info = parse_volume_info(_info_bytes(path))
+        meshes = read_mesh_record(path) if info.mesh is not None else None
+        return Dataset(name, path, info, read_record(path), meshes.largest if meshes else ())
     except FileNotFoundError:
         raise DatasetError("no dataset, there is no file `info` in it; convert a volume into it first") from None
     except FormatError as error:

@@ -43,11 +43,15 @@ _COLOURS = ("#ff00ff", "#00ff00", "#00ffff", "#ffff00", "#ff0000", "#0000ff", "#
 
 @dataclass(frozen=True)
 class Layer:
-    """A dataset that a link shows. name: its path below the served root, with slashes, as in `/data/NAME`."""
+    """A dataset that a link shows.
+
+    name: its path below the served root, with slashes, as in `/data/NAME`. selected: ids of the segments whose meshes are shown.
+    """
 
     name: str
     info: VolumeInfo
     record: Record | None = None
+    selected: tuple[int, ...] = ()
 
 
 def dataset_name(dataset: Path, root: Path) -> str:
@@ -117,7 +121,9 @@ def _layer(layer: Layer, name: str, base_url: str) -> dict[str, Any]:
             "outputDimensions": {dimension: [1e-9, "m"] for dimension in _DIMENSIONS},
         }
     if layer.info.type == "segmentation":
-        return {"type": "segmentation", "source": source, "name": name}
+        # As text: JSON's numbers lose digits above 2**53.
+        segments = {"segments": [str(segment) for segment in layer.selected]} if layer.selected else {}
+        return {"type": "segmentation", "source": source, **segments, "name": name}
     contrast = layer.record.contrast if layer.record else ()
     return {"type": "image", "source": source, **_shading(layer.info, contrast), "name": name}
 

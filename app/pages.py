@@ -168,7 +168,7 @@ def _layer(root: Path, name: str) -> Layer:
         dataset = read_dataset(folder, name)
     except DatasetError as error:
         raise HTTPException(422, str(error)) from error
-    return Layer(name, dataset.info, dataset.record)
+    return Layer(name, dataset.info, dataset.record, dataset.selected)
 
 
 def _entry(dataset: Dataset, size: int | None, base_url: str) -> DatasetEntry:
@@ -188,7 +188,7 @@ def _entry(dataset: Dataset, size: int | None, base_url: str) -> DatasetEntry:
         ],
         bytes=size,
         thumbnail=_thumbnail_url(dataset),
-        link=viewer_link([Layer(dataset.name, info, dataset.record)], base_url),
+        link=viewer_link([Layer(dataset.name, info, dataset.record, dataset.selected)], base_url),
     )
 
 

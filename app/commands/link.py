@@ -35,6 +35,6 @@ def link(
     layers = []
     for path in (dataset, *more):
         found = read_dataset(path, dataset_name(path, served))
-        layers.append(Layer(found.name, found.info, found.record))
+        layers.append(Layer(found.name, found.info, found.record, found.selected))
     print(viewer_link(layers, url))
     return 0

@@ -34,7 +34,7 @@ def served(folder: Path, port: int) -> Iterator[str]:
 def layers_below(folder: Path, names: Sequence[str]) -> list[Layer]:
     """Return what a link needs to know of the datasets of these names."""
     datasets = [read_dataset(folder / name, name) for name in names]
-    return [Layer(dataset.name, dataset.info, dataset.record) for dataset in datasets]
+    return [Layer(dataset.name, dataset.info, dataset.record, dataset.selected) for dataset in datasets]
 
 
 def look(link: str, *, browser: bool) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.claim import locked
-from converters.errors import DatasetError, DatasetExistsError
+from converters.errors import DatasetError, DatasetExistsError, OptionError
 from converters.journal import Journal, open_journal
 from converters.meshes.plan import read_volume_info
 from converters.meshes.record import MeshRecord, encode_mesh_record, mesh_record_path, read_mesh_record
@@ -99,7 +99,12 @@ def claim_meshes(dataset: Path, request: dict[str, Any]) -> Iterator[MeshClaim]:
             for folder in (held.incoming / FOLDER, held.spool):
                 folder.mkdir(parents=True, exist_ok=True)
             _remove_unfinished(run)
-            yield held
+            try:
+                yield held
+            except (OptionError, DatasetError):
+                # The same request cannot get past it.
+                shutil.rmtree(run, ignore_errors=True)
+                raise
             shutil.rmtree(run, ignore_errors=True)
     except OSError as error:
         raise_if_full(error, dataset)

@@ -217,3 +217,10 @@ def test_a_link_in_the_served_folder_has_the_name_of_the_link(tmp_path: Path):
 def test_a_dataset_outside_of_the_served_folder_is_refused():
     with pytest.raises(OptionError, match=r"/srv/other/brain is not below the served folder /srv/data: .*--root"):
         dataset_name(Path("/srv/other/brain"), Path("/srv/data"))
+
+
+def test_segments_that_have_meshes_are_selected_by_ids_with_all_their_digits():
+    (layer,) = viewer_state([Layer("cells", LABELS, RECORD, (7, 2**53 + 1, 2**64 - 1))], BASE)["layers"]
+    assert layer["segments"] == ["7", "9007199254740993", "18446744073709551615"]
+    (plain,) = viewer_state([Layer("cells", LABELS, RECORD)], BASE)["layers"]
+    assert "segments" not in plain
