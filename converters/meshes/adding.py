@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 from converters.claim import locked
 from converters.errors import DatasetExistsError
 from converters.meshes.reading import MeshReader
+from converters.meshes.record import MeshRecord, encode_mesh_record, mesh_record_path, read_mesh_record
 from converters.meshes.target import STAGING, Target
 from converters.record import PRIVATE
 from converters.storage.files import raise_if_full, read_file, write_file
@@ -19,6 +21,10 @@ from formats.meshes.info import MeshInfo, encode_mesh_info
 from formats.segment_properties import encode_labels
 
 _PROPERTIES = "segment_properties"
+_IMPORTED = {"command": "import-mesh"}
+"""The options in the record of meshes that were all imported."""
+SHOWN = 10
+"""Segments that links select."""
 _NAMED = 5
 """Segments that a message names."""
 
@@ -27,12 +33,14 @@ _NAMED = 5
 class Addition:
     """What is added. staging: a folder with a file of each new object. info: of the meshes, old and new.
 
-    segments: the file names of each, its manifest last. names: of segments. overwrite: whether meshes that are there may go.
+    segments: the file names of each, its manifest last. largest: ids of those with the most triangles. names: of segments.
+    overwrite: whether meshes that are there may go.
     """
 
     staging: Path
     info: MeshInfo
     segments: Mapping[int, tuple[str, ...]]
+    largest: tuple[int, ...]
     names: Mapping[int, str]
     overwrite: bool
 
@@ -55,7 +63,7 @@ def staged(target: Target) -> Iterator[Path]:
                 yield staging
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
-                if private in made:
+                if private in made and not mesh_record_path(target.dataset).exists():
                     # Inside the lock, so that no other run can hold what is removed here.
                     shutil.rmtree(private, ignore_errors=True)
     except OSError as error:
@@ -73,6 +81,7 @@ def publish(target: Target, addition: Addition) -> tuple[str, ...]:
     Objects that are there already with the same bytes are left. Raises DatasetExistsError, before anything is changed, for others
     of the same segments, unless they may be overwritten.
     """
+    record = read_mesh_record(target.dataset)
     _check_stray(target, addition)
     _check_conflicts(target, addition)
     target.folder.mkdir(parents=True, exist_ok=True)
@@ -87,9 +96,35 @@ def publish(target: Target, addition: Addition) -> tuple[str, ...]:
         _put(addition, target.folder, encode_mesh_info(replace(addition.info, segment_properties=properties)))
     else:
         _put(addition, target.folder, encode_mesh_info(addition.info))
+        write_file(addition.staging / "record", encode_mesh_record(_record(target, addition, record)))
+        os.replace(addition.staging / "record", mesh_record_path(target.dataset))
         volume = replace(target.volume, mesh=target.volume.mesh or target.folder.name, segment_properties=properties)
         _put(addition, target.dataset, encode_volume_info(volume))
     return () if note is None else (note,)
+
+
+def _record(target: Target, addition: Addition, before: MeshRecord | None) -> MeshRecord:
+    """Return what is known of a volume's meshes now; a first look shows what was added last.
+
+    Where nothing was known, only what the folder tells is: triangles and error of other tools' meshes are not counted.
+    """
+    shown = dict.fromkeys((*addition.largest, *(before.largest if before else ())))
+    largest = tuple(shown)[:SHOWN]
+    if before is not None and before.options != _IMPORTED:
+        return replace(before, largest=largest)
+    sizes = [entry.stat().st_size for entry in os.scandir(target.folder) if entry.name != "info"]
+    return MeshRecord(
+        glassine=version("glassine"),
+        fingerprint={},
+        options=_IMPORTED,
+        folder=target.folder.relative_to(target.dataset).as_posix(),
+        scale="",
+        max_error=0.0,
+        meshes=len(MeshReader(target.folder, addition.info).segments()),
+        triangles=(),
+        stored_bytes=sum(sizes),
+        largest=largest,
+    )
 
 
 def _check_stray(target: Target, addition: Addition) -> None:

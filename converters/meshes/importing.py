@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from converters.errors import OptionError
-from converters.meshes.adding import Addition, publish, staged
+from converters.meshes.adding import SHOWN, Addition, publish, staged
 from converters.meshes.files.opening import read_surface
 from converters.meshes.files.placing import Coordinates, parse_affine, placed
 from converters.meshes.files.segments import MeshFile, segment_files
@@ -63,14 +63,14 @@ def import_meshes(
             run.add(segment, group)
             report(run.files, len(chosen))
         names = {file.segment: file.name for file in chosen if file.name}
-        notes = publish(target, Addition(staging, info, run.objects, names, options.overwrite))
+        notes = publish(target, Addition(staging, info, run.objects, run.largest(), names, options.overwrite))
     return Imported(
         dataset,
         target.folder,
         options.format,
         run.files,
         len(run.objects),
-        run.triangles,
+        sum(run.triangles.values()),
         run.stored_bytes,
         (*_notes(run), *notes),
     )
@@ -85,7 +85,7 @@ class _Run:
     info: MeshInfo
     staging: Path
     files: int = 0
-    triangles: int = 0
+    triangles: dict[int, int] = field(default_factory=dict)
     stored_bytes: int = 0
     objects: dict[int, tuple[str, ...]] = field(default_factory=dict)
     without_unit: list[Path] = field(default_factory=list)
@@ -100,8 +100,12 @@ class _Run:
             write_file(self.staging / name, data)
         self.objects[segment] = tuple(stored)
         self.files += len(files)
-        self.triangles += len(mesh.triangles)
+        self.triangles[segment] = len(mesh.triangles)
         self.stored_bytes += sum(map(len, stored.values()))
+
+    def largest(self) -> tuple[int, ...]:
+        """Return the ids of the segments with the most triangles."""
+        return tuple(sorted(self.triangles, key=lambda segment: -self.triangles[segment])[:SHOWN])
 
     def _read(self, path: Path) -> Mesh:
         surface = read_surface(path)

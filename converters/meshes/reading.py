@@ -167,6 +167,10 @@ def open_meshes(dataset: Path) -> MeshReader:
         folder = parse_volume_info(data).mesh
         if folder is None:
             raise DatasetError(f"{dataset}: has no meshes, its info has no member mesh; make them with glassine mesh")
+        if "://" in folder:
+            raise DatasetError(
+                f"{dataset}: its meshes lie at {folder}, and only those in folders are read; copy them into it first"
+            )
         return MeshReader(dataset / folder, read_mesh_info(dataset / folder))
     except (FormatError, OSError) as error:
         raise DatasetError(f"{dataset}: {error}") from error

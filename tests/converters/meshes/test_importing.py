@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from cloudvolume import CloudVolume
 
 from converters.claim import locked
 from converters.errors import BusyError, ConverterError, DamagedError, DatasetExistsError, DiskFullError, OptionError
+from converters.meshes.conversion import make_meshes
 from converters.meshes.importing import import_meshes
 from converters.meshes.reading import open_meshes
-from converters.options import ConvertOptions, ImportMeshOptions
+from converters.meshes.record import read_mesh_record
+from converters.options import ConvertOptions, ImportMeshOptions, MeshOptions
 from converters.volumes.conversion import convert
 from converters.volumes.steps import Progress
 
@@ -410,3 +413,27 @@ def test_points_that_are_no_numbers_are_refused(tmp_path: Path):
     with pytest.raises(DamagedError, match=r"1\.obj: point 2 is at nan, 1, 0 and 1 of 3 points are no finite numbers"):
         import_meshes([tmp_path / "1.obj"], tmp_path / "out", ImportMeshOptions())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_first_look_shows_what_was_imported_last(segmentation: Path, tmp_path: Path):
+    files = [ball(tmp_path / f"{segment}.ply", (700, 1900, 3800)) for segment in range(20, 32)]
+    trimesh.creation.icosphere(subdivisions=4, radius=400).apply_translation((700, 1900, 3800)).export(tmp_path / "31.ply")
+    import_meshes(files, segmentation, ImportMeshOptions())
+    record = read_mesh_record(segmentation)
+    assert record is not None
+    assert (record.meshes, record.largest) == (12, (31, *range(20, 29)))
+    assert record.stored_bytes == sum(len(data) for name, data in tree(segmentation / "mesh").items() if name != "info")
+    import_meshes([ball(tmp_path / "7.ply", (700, 1900, 3800)), files[2]], segmentation, ImportMeshOptions())
+    record = read_mesh_record(segmentation)
+    assert record is not None
+    assert (record.meshes, record.largest) == (13, (7, 22, 31, 20, 21, *range(23, 28)))
+
+
+def test_what_is_known_of_other_meshes_stays_known(segmentation: Path, tmp_path: Path):
+    make_meshes(segmentation, MeshOptions(executor="serial", memory="300MB"), silent)
+    before = read_mesh_record(segmentation)
+    assert before is not None
+    import_meshes([ball(tmp_path / "7.ply", (700, 1900, 3800))], segmentation, ImportMeshOptions())
+    assert read_mesh_record(segmentation) == replace(before, largest=(7, 1))
+    assert open_meshes(segmentation).segments().tolist() == [1, 7]
+    assert make_meshes(segmentation, MeshOptions(executor="serial", memory="300MB"), silent).already

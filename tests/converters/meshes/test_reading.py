@@ -274,6 +274,13 @@ def test_folders_without_meshes(info: bytes | None, said: str, tmp_path: Path):
     assert str(caught.value).startswith(f"{tmp_path}: {said}")
 
 
+def test_meshes_on_a_server(volume: CloudVolume):
+    volume.info["mesh"] = "gs://bucket/meshes"
+    volume.commit_info()
+    with pytest.raises(DatasetError, match="its meshes lie at gs://bucket/meshes, and only those in folders are read"):
+        open_meshes(folder(volume).parent)
+
+
 def test_a_volume_without_meshes(volume: CloudVolume):
     shutil.rmtree(folder(volume))
     volume.info.pop("mesh")
