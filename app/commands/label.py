@@ -46,6 +46,7 @@ def summary_members(summary: LabelSummary, seconds: float) -> dict[str, Any]:
         "blocks_again": summary.again,
         "seconds": round(seconds, 3),
         **plan_members(summary.plan),
+        "source_dtype": str(summary.source.dtype),
         "threshold": summary.record.threshold,
         "counts": summary.record.counts,
         "table": str(summary.dataset / PRIVATE / TABLE),

@@ -18,6 +18,7 @@ from converters.labels.table import write_table
 from converters.labels.tasks import GreySource
 from converters.record import PRIVATE, Record
 from converters.sources.opening import absolute
+from converters.sources.source import Source
 from converters.storage.files import new_file, raise_if_full
 from converters.volumes.conversion import (
     budget_begun,
@@ -42,9 +43,13 @@ _COPIED_AT_A_TIME = 1 << 20
 
 @dataclass(frozen=True)
 class LabelSummary:
-    """What labelling gave; see volumes.conversion.Summary. plan: of the volume. notes: one sentence each, for the user."""
+    """What labelling gave; see volumes.conversion.Summary.
+
+    source: the grey volume. plan: of the labels' volume. notes: one sentence each, for the user.
+    """
 
     dataset: Path
+    source: Source
     record: Record
     plan: Plan
     notes: tuple[str, ...] = ()
@@ -83,7 +88,7 @@ def _label(source: Path | str, dataset: Path, options: LabelOptions, executor: E
     request = Request(version("glassine"), absolute(source), plan.source.fingerprint(), told)
     before = done_before(dataset, request)
     if before is not None:
-        return LabelSummary(dataset, before, plan.volume, plan.volume.notes, already=True)
+        return LabelSummary(dataset, plan.source, before, plan.volume, plan.notes, already=True)
     check_place(dataset, request, overwrite=options.overwrite)
     with claim(dataset, request, overwrite=options.overwrite) as held:
         begun, again = sum(len(items) for items in held.journal.done.values()), len(held.journal.begun)
@@ -97,8 +102,8 @@ def _label(source: Path | str, dataset: Path, options: LabelOptions, executor: E
         plain = volume_record(volume, request, results)
         record = replace(plain, counts=plain.counts | labelled.counts, threshold=labelled.threshold)
         publish_volume(volume, held, record)
-    notes = (*volume.notes, *labelled.notes)
-    return LabelSummary(dataset, record, volume, notes, kept=max(0, begun - 1), again=again)
+    notes = (*plan.notes, *labelled.notes)
+    return LabelSummary(dataset, plan.source, record, volume, notes, kept=max(0, begun - 1), again=again)
 
 
 def _labelled(plan: LabelPlan, options: LabelOptions, held: Claim, work: Work, budget: Budget) -> _Labelled:

@@ -44,7 +44,8 @@ class LabelPlan:
     """Everything that is decided before voxels are labelled; the same for the same source, options and budget.
 
     source: the grey volume. blocks: counted from its first voxel. piece: voxels that are packed together. unpack: the source is
-    unpacked first. worker_bytes: what one worker takes at most. volume: how the labels become a volume.
+    unpacked first. worker_bytes: what one worker takes at most. volume: how the labels become a volume. notes: one sentence each,
+    for the user.
     """
 
     source: Source
@@ -54,6 +55,7 @@ class LabelPlan:
     budget: Budget
     worker_bytes: int
     volume: Plan
+    notes: tuple[str, ...]
 
     def pending(self, budget: Budget) -> int:
         """Return how many blocks the executor is given at a time: enough to keep its workers busy, if there is memory for all.
@@ -81,7 +83,9 @@ def make_label_plan(place: Path | str, options: LabelOptions, budget: Budget) ->
     blocks = Grid((0, 0, 0), source.shape, block)
     labels = LabelledSource(source, LabelSpool(Path(), blocks, piece), label_type(1))
     volume = plan_labels(labels, options, budget)
-    return LabelPlan(source, blocks, piece, unpack, budget, _PROCESS_BYTES + bytes_of_it, volume)
+    worker_bytes = _PROCESS_BYTES + bytes_of_it
+    notes = (*volume.notes, *_notes(worker_bytes, math.prod(blocks.shape), budget))
+    return LabelPlan(source, blocks, piece, unpack, budget, worker_bytes, volume, notes)
 
 
 def plan_labels(labels: LabelledSource, options: LabelOptions, budget: Budget) -> Plan:
@@ -152,6 +156,16 @@ def _block_bytes(source: Source, packed: Triple, block: Triple, options: LabelOp
         _LABELLING_BYTES * _voxels(source.shape, block)
         + around * _voxels(source.shape, (block[0] + 2 * margin, block[1] + 2 * margin, block[2] + 2 * margin))
         + unpacked * _voxels(source.shape, packed)
+    )
+
+
+def _notes(worker_bytes: int, blocks: int, budget: Budget) -> tuple[str, ...]:
+    planned = _PROCESS_BYTES + min(budget.workers, blocks) * worker_bytes
+    if planned <= budget.memory:
+        return ()
+    return (
+        f"the smallest blocks need about {planned / 1e9:.1f} GB, more than --memory {budget.memory / 1e9:.1f} GB: use fewer "
+        "processes, or a smaller --smooth",
     )
 
 

@@ -65,7 +65,7 @@ def test_for_a_program(stack: Path, capsys: pytest.CaptureFixture[str]):
     assert told["threshold"] == 10
     assert told["counts"]["components"] == 2
     assert told["counts"]["foreground_voxels"] == 12
-    assert told["data_type"] == "uint32"
+    assert (told["source_dtype"], told["data_type"]) == ("uint8", "uint32")
     assert Path(told["table"]).read_text() == table.read_text()
     assert table.read_text().splitlines() == ["label,voxels,volume_nm3,x,y,z", "1,6,1.5e+09,2,3,4", "2,6,1.5e+09,4,8,7"]
 

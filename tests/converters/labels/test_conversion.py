@@ -302,6 +302,15 @@ def test_what_cannot_be_labelled_is_told(
     assert not (tmp_path / "out").exists()
 
 
+def test_too_little_memory_is_told(source: Path, tmp_path: Path) -> None:
+    summary = label(source, tmp_path / "out", options(smooth=8.0), quiet)
+    assert (
+        "the smallest blocks need about 0.2 GB, more than --memory 0.0 GB: use fewer processes, or a smaller --smooth"
+        in summary.notes
+    )
+    assert label(source, tmp_path / "other", options(memory="1GB"), quiet).notes == ()
+
+
 def test_labels_are_labelled_when_the_threshold_is_said(tmp_path: Path) -> None:
     label(segments(tmp_path), tmp_path / "out", options(axes=None, threshold="0"), quiet)
     assert (labels_of(tmp_path / "out") == 1).all()
