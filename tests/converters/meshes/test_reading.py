@@ -13,7 +13,10 @@ from cloudvolume import CloudVolume, Mesh
 from cloudvolume.datasource.precomputed.sharding import ShardingSpecification
 
 from converters.errors import DatasetError
+from converters.meshes.conversion import make_meshes
 from converters.meshes.reading import MeshReader, open_meshes
+from converters.options import ConvertOptions, MeshOptions
+from converters.volumes.conversion import convert
 from formats.meshes.info import LegacyMeshInfo
 
 
@@ -287,3 +290,22 @@ def test_a_volume_without_meshes(volume: CloudVolume):
     volume.commit_info()
     with pytest.raises(DatasetError, match="has no meshes, its info has no member mesh; make them with glassine mesh"):
         open_meshes(folder(volume).parent)
+
+
+@pytest.mark.parametrize(("form", "layout"), [("legacy", "auto"), ("multires", "files"), ("multires", "sharded")])
+def test_meshes_that_are_made_here_are_read_in_every_layout(form: Any, layout: Any, tmp_path: Path):
+    labels = np.zeros((20, 24, 28), np.uint32)
+    labels[2:9, 3:11, 4:16], labels[10:19, 3:20, 5:25] = 7, 300
+    np.save(tmp_path / "labels.npy", labels)
+    told = ConvertOptions(resolution=(8, 8, 8), executor="serial", axes="xyz")
+    convert(tmp_path / "labels.npy", tmp_path / "labels", told, lambda progress: None)
+    options = MeshOptions(format=form, layout=layout, executor="serial", memory="300MB")
+    make_meshes(tmp_path / "labels", options, lambda progress: None)
+    reader = open_meshes(tmp_path / "labels")
+    assert reader.segments().tolist() == [7, 300]
+    for segment, low, high in ((7, (2, 3, 4), (9, 11, 16)), (300, (10, 3, 5), (19, 20, 25))):
+        mesh = reader.read(segment)
+        # The meshes are simplified by up to a voxel, 8 nm.
+        np.testing.assert_allclose(mesh.box, np.multiply([low, high], 8), atol=8)
+        assert trimesh.Trimesh(mesh.vertices, mesh.triangles, process=False).is_watertight
+        assert mesh.volume == pytest.approx(512 * (labels == segment).sum(), rel=0.05)
