@@ -21,6 +21,7 @@ MOST_COORDINATE_BITS = 30
 
 _COUNTING_BITS = 12
 _MOST_COUNTED = 1 << 17
+_PART = 1 << 15
 _SPARE = 0.9
 """Room in a fragment for the triangles that cutting adds, and for the error of a count of some."""
 
@@ -103,11 +104,12 @@ class CutSurface:
         steps, half = np.int32(_steps(self.bits)), np.int32(1 << self.bits - 1)
         nodes = np.maximum((self.vertices - 1) // steps, 0)
         octants = 2 * nodes + (self.vertices - nodes * steps > half)
-        a, b, c = (octants[self.triangles[:, corner]] for corner in range(3))
-        highest = np.maximum(np.maximum(a, b), c)
-        spread = z_curve_codes(np.arange(highest.max(initial=0) + 1, dtype=np.uint32)[:, None] * np.eye(1, 3, dtype=np.uint32))
-        x, y, z = (spread[highest[:, axis]] << np.uint64(axis) for axis in range(3))
-        codes: NDArray[np.uint64] = x | y | z
+        spread = z_curve_codes(np.arange(octants.max(initial=0) + 1, dtype=np.uint32)[:, None] * np.eye(1, 3, dtype=np.uint32))
+        codes = np.empty(len(self.triangles), np.uint64)
+        for part in _parts(len(codes)):
+            a, b, c = (octants[self.triangles[part, corner]] for corner in range(3))
+            x, y, z = (spread[places] << np.uint64(axis) for axis, places in enumerate(np.maximum(np.maximum(a, b), c).T))
+            codes[part] = x | y | z
         return codes
 
     def largest_fragment(self) -> int:
@@ -139,8 +141,10 @@ def cut(vertices: _Coordinates, triangles: _Triangles, bits: int, *, octants: bo
     planes = _Planes(bits, octants)
     for axis in range(3):
         vertices, triangles = _cut_along(axis, vertices, triangles, planes)
-    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
-    proper = (a != b).any(axis=1) & (b != c).any(axis=1) & (c != a).any(axis=1)
+    proper = np.empty(len(triangles), bool)
+    for part in _parts(len(proper)):
+        a, b, c = (vertices[triangles[part, corner]] for corner in range(3))
+        proper[part] = (a != b).any(axis=1) & (b != c).any(axis=1) & (c != a).any(axis=1)
     return CutSurface(vertices, triangles[proper], bits)
 
 
@@ -313,6 +317,11 @@ def _some_corners(level: Mesh) -> Sequence[NDArray[np.float32]]:
     """Return the first, second and third corners of triangles that stand for all, each [n, 3]."""
     some = level.triangles[:: -(-len(level.triangles) // _MOST_COUNTED)]
     return [level.vertices[some[:, corner]] for corner in range(3)]
+
+
+def _parts(count: int) -> list[slice]:
+    """Return slices of as many things as stay in a processor's cache; of all at once the copies are larger than the surface."""
+    return [slice(begin, begin + _PART) for begin in range(0, count, _PART)]
 
 
 def _steps(bits: int) -> int:
