@@ -167,15 +167,16 @@ def _joined_slice(cells: _Cells, octree: Octree) -> tuple[NDArray[np.int64], NDA
     """Return what _joined does for whole largest cells."""
     shortest = min(octree.resolution)
     units = np.array([length / (shortest * STEPS) for length in octree.resolution])[:, None]
-    extents = _halvings(octree)
     sums, codes, first = _planes(cells, units), cells.codes, np.arange(len(cells.codes))
+    lows = highs = cells.places
     levels = []
     for bit in range(cells.bits + 1):
         codes = codes >> np.uint64(min(bit, 1))
         begins = np.flatnonzero(np.concatenate([np.ones(1, bool), codes[1:] != codes[:-1]]))
         parents = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(codes)))
         sums, codes, first = np.add.reduceat(sums, begins, axis=1), codes[begins], first[begins]
-        squares, agreement, places = _fit(sums, units, extents[bit] / shortest)
+        lows, highs = np.minimum.reduceat(lows, begins, axis=1), np.maximum.reduceat(highs, begins, axis=1)
+        squares, agreement, places = _fit(sums, units, (lows * units, highs * units))
         area = sums[10] / _FIXED_POINT
         flat = squares <= (octree.tolerance / shortest) ** 2 * area
         joins = flat & (agreement >= octree.agreement * area) & (sums[-1] > 1)
@@ -189,19 +190,6 @@ def _joined_slice(cells: _Cells, octree: Octree) -> tuple[NDArray[np.int64], NDA
     own = leader < 0
     moved = np.where(own, cells.places, np.rint(places / units))
     return np.where(own, np.arange(len(leader)), leader), moved.astype(np.int32)
-
-
-def _halvings(octree: Octree) -> list[float]:
-    """Return a quarter of the diagonal in nm of the cells after each halving, the finest first."""
-    x, y, z = octree.resolution
-    edges = list(octree.cells[0])
-    found = [math.hypot(edges[0] * x, edges[1] * y, edges[2] * z) / 4]
-    for cell in octree.cells[1:]:
-        for axis in (2, 1, 0):
-            while edges[axis] < cell[axis]:
-                edges[axis] *= 2
-                found.append(math.hypot(edges[0] * x, edges[1] * y, edges[2] * z) / 4)
-    return found
 
 
 def _planes(cells: _Cells, units: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -226,20 +214,20 @@ def _planes(cells: _Cells, units: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _fit(
-    sums: NDArray[np.float64], units: NDArray[np.float64], reach: float
+    sums: NDArray[np.float64], units: NDArray[np.float64], box: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return where the vertices of each cell become one, if they do: [3, k], from the corner.
 
     Before it, [k] each, the sum of the squares of its distances from their planes, weighed with areas, and the length of the sum
-    of their normals. sums: of _planes. reach: how far it may lie from their mean, in voxels of the shortest edge, as places are.
+    of their normals. sums: of _planes. box: the lowest and the highest place of the vertices, which it does not leave; like the
+    result in voxels of the shortest edge.
     """
     mean = sums[-4:-1] / sums[-1] * units
     xx, xy, xz, yy, yz, zz, bx, by, bz, away, area, *normal = sums[:14] / _FIXED_POINT
     matrix, right = (xx, xy, xz, yy, yz, zz), np.stack([bx, by, bz])
     stiff = np.maximum(_TOWARDS_THE_MEAN * area, 1e-9)
     shift = _solved((xx + stiff, xy, xz, yy + stiff, yz, zz + stiff), right - _times(matrix, mean))
-    size = np.sqrt((shift**2).sum(axis=0))
-    place = mean + shift * np.minimum(1, reach / np.where(size > 0, size, 1))
+    place = np.clip(mean + shift, *box)
     squares = (place * (_times(matrix, place) - 2 * right)).sum(axis=0) + away
     x, y, z = normal
     return squares, np.sqrt(x * x + y * y + z * z), place
