@@ -299,13 +299,12 @@ def test_meshes_that_are_made_here_are_read_in_every_layout(form: Any, layout: A
     np.save(tmp_path / "labels.npy", labels)
     told = ConvertOptions(resolution=(8, 8, 8), executor="serial", axes="xyz")
     convert(tmp_path / "labels.npy", tmp_path / "labels", told, lambda progress: None)
-    options = MeshOptions(format=form, layout=layout, executor="serial", memory="300MB")
+    options = MeshOptions(format=form, layout=layout, max_error=1, executor="serial", memory="300MB")
     make_meshes(tmp_path / "labels", options, lambda progress: None)
     reader = open_meshes(tmp_path / "labels")
     assert reader.segments().tolist() == [7, 300]
     for segment, low, high in ((7, (2, 3, 4), (9, 11, 16)), (300, (10, 3, 5), (19, 20, 25))):
         mesh = reader.read(segment)
-        # The meshes are simplified by up to a voxel, 8 nm.
-        np.testing.assert_allclose(mesh.box, np.multiply([low, high], 8), atol=8)
+        np.testing.assert_allclose(mesh.box, np.multiply([low, high], 8), atol=1)
         assert trimesh.Trimesh(mesh.vertices, mesh.triangles, process=False).is_watertight
         assert mesh.volume == pytest.approx(512 * (labels == segment).sum(), rel=0.05)
