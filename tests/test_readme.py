@@ -32,7 +32,7 @@ import trimesh
 import app.cli
 from app.commands.convert import _gone_on
 from converters.labels.options import ComponentOptions, LabelOptions
-from converters.options import ConvertOptions, ImportMeshOptions, MeshOptions, Options, ServeOptions
+from converters.options import ConvertOptions, ExportMeshOptions, ImportMeshOptions, MeshOptions, Options, ServeOptions
 from converters.sources import opening
 from converters.volumes.conversion import Summary
 from formats.chunks.chunk_format import DATA_TYPES, ENCODINGS, ChunkFormat, refusal
@@ -267,6 +267,9 @@ def test_every_command_runs_in_the_order_it_is_told(desk: Desk) -> None:
         rule(desk, shlex.split(line, comments=True))
 
 
+TABLES = [ConvertOptions, ComponentOptions, MeshOptions, ExportMeshOptions, ImportMeshOptions, ServeOptions]
+
+
 def option_rows(model: type[Options]) -> list[str]:
     """Return the rows of the table of a command's options."""
     return [
@@ -283,7 +286,7 @@ def told(default: object) -> str:
     return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
-@pytest.mark.parametrize("model", [ConvertOptions, ComponentOptions, MeshOptions, ImportMeshOptions, ServeOptions])
+@pytest.mark.parametrize("model", TABLES)
 def test_the_table_of_options_is_the_models(model: type[Options]) -> None:
     rows = "\n".join(option_rows(model))
     assert rows in TEXT, f"expected in README.md:\n{rows}"
