@@ -1,0 +1,25 @@
+"""Read a dataset's meshes with cloud-volume: how many triangles all have at the finest level, and those of some segments."""
+
+import sys
+
+import numpy as np
+from cloudvolume import CloudVolume
+
+
+def read(dataset: str, destination: str, segments: list[int]) -> None:
+    """Write an .npz with triangles (their number), and v and t of each of the segments: vertices in nm, triangles."""
+    volume = CloudVolume(f"file://{dataset}", progress=False)
+    found, total = {}, 0
+    for segment in np.unique(volume[:]).tolist():
+        if not segment:
+            continue
+        mesh = volume.mesh.get([segment])
+        mesh = mesh[segment] if isinstance(mesh, dict) else mesh
+        total += len(mesh.faces)
+        if segment in segments:
+            found |= {f"v{segment}": mesh.vertices, f"t{segment}": mesh.faces}
+    np.savez(destination, triangles=total, **found)
+
+
+if __name__ == "__main__":
+    read(sys.argv[1], sys.argv[2], [int(segment) for segment in sys.argv[3].split(",")])
