@@ -113,6 +113,45 @@ def test_polygons_of_ply(form: str, face: tuple[int, ...], count: int, write: Wr
     assert area == pytest.approx({3: 1.0, 4: 2.0, 5: 2.0}[len(face)])
 
 
+@pytest.mark.parametrize("form", ["ascii", "binary_little_endian", "binary_big_endian"])
+def test_polygons_of_several_sizes(form: str, write: Write):
+    surface = read_surface(write("a.ply", ply([(0, 1, 2), (0, 1, 2, 3), (4, 3, 2, 1, 0)], form)))
+    assert surface.triangles.tolist() == [[0, 1, 2], [0, 1, 2], [0, 2, 3], [4, 3, 2], [4, 2, 1], [4, 1, 0]]
+
+
+MESHLAB = b"""ply
+format %s 1.0
+comment VCGLIB generated
+obj_info x
+element face 2
+property list uchar int vertex_indices
+property list uchar float texcoord
+property uchar red
+element camera 1
+property float focus
+element vertex 3
+property double x
+property uchar blue
+property double y
+property double z
+end_header
+"""
+
+
+def test_faces_with_texture_coordinates_first_and_other_elements(write: Write):
+    text = b"3 0 1 2 6 0 0 1 0 1 1 255\n3 2 1 0 %s 7\n0.5\n1 9 2 3\n4 9 5 6\n7 9 8 9\n"
+    for coordinates in (b"6 0 0 1 0 1 1", b"0"):
+        surface = read_surface(write("a.ply", (MESHLAB % b"ascii").replace(b"\n", b"\r\n") + text % coordinates))
+        assert surface.triangles.tolist() == [[0, 1, 2], [2, 1, 0]]
+        assert surface.points.tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    corners = struct.pack("<B3iB6fB", 3, 0, 1, 2, 6, *range(6), 255), struct.pack("<B3iBB", 3, 2, 1, 0, 0, 7)
+    rest = struct.pack("<f", 0.5) + b"".join(struct.pack("<dBdd", n, 9, n + 1, n + 2) for n in (1, 4, 7))
+    for faces in (corners[0] + corners[1], corners[0] * 2):
+        surface = read_surface(write("a.ply", MESHLAB % b"binary_little_endian" + faces + rest))
+        assert len(surface.triangles) == 2
+        assert surface.points.tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+
+
 def gifti(points: Any, triangles: Any, **told: Any) -> nibabel.GiftiImage:
     arrays = [
         nibabel.gifti.GiftiDataArray(np.asarray(points, np.float32), "NIFTI_INTENT_POINTSET", **told),
@@ -202,7 +241,7 @@ NO_NUMBER = struct.pack("<f", float("nan"))
             BALL_TEXT.replace("vertex", "", 1),
             "has 20 facets, 59 vertices and an endsolid, expected three vertices a facet",
         ),
-        ("a.stl", BALL_TEXT.replace("vertex ", "vertex x", 1), "cannot be read as STL, it is cut short or damaged"),
+        ("a.stl", BALL_TEXT.replace("vertex ", "vertex x", 1), "cannot be read as STL, it is damaged"),
         ("a.stl", "solid\nendsolid\n", "holds no points"),
         ("a.obj", b"", "holds no points"),
         ("a.obj", QUADS, "holds 5 points and no triangles, expected a surface; a point cloud is no mesh"),
@@ -220,18 +259,38 @@ NO_NUMBER = struct.pack("<f", float("nan"))
             "point 4 is at 9, inf, 9 and 1 of 5 points are no finite numbers",
         ),
         ("a.ply", b"", "is no PLY file (it has no header from `ply` to `end_header`)"),
-        ("a.ply", ply([(0, 1, 2)] * 2)[:-9], "has 6 lines after its header, which tells 7; it is cut short"),
-        ("a.ply", ply([(0, 1, 2)], "binary_little_endian")[:-1], "cannot be read as PLY, it is cut short or damaged"),
         (
             "a.ply",
-            ply([(0, 1, 2), (0, 1, 2, 3)], "binary_little_endian"),
-            "of different numbers of corners are read from text files",
+            ply([(0, 1, 2)] * 2)[:-9],
+            "holds 19 numbers, fewer than its header tells; it is cut short or damaged, export it again",
+        ),
+        ("a.ply", ply([(0, 1, 2)], "binary_little_endian")[:-1], "bytes, fewer than its header tells; it is cut short"),
+        ("a.ply", ply([(0, 1)]), "a polygon has 2 corners, expected at least 3"),
+        ("a.ply", ply([(0, 1, 2), (0, 1)], "binary_big_endian"), "a polygon has 2 corners, expected at least 3"),
+        ("a.ply", ply([(0, 1, 2)]).replace(b"3 0 1 2", b"3 0 1 x"), "holds what is no number"),
+        ("a.ply", ply([(0, 1, 2)]).replace(b"3 0 1 2", b"2.5 0 1 2"), "has a list of 2.5 values"),
+        ("a.ply", ply([(0, 1, 2)]).replace(b"3 0 1 2", b"3 0 1 nan"), "has corners that are no whole numbers"),
+        (
+            "a.ply",
+            ply([(0, 1, 2)]).replace(b"float y", b"half y"),
+            "says 'property half y' in its header, which is not understood",
+        ),
+        ("a.ply", ply([(0, 1, 2)]).replace(b"float y", b"float v"), "has points with x, v, z, expected x, y and z"),
+        ("a.ply", ply([(0, 1, 2)]).replace(b"format ascii 1.0\n", b""), "tells no format in its header"),
+        (
+            "a.ply",
+            ply([(0, 1, 2)]).replace(b"vertex_indices", b"corners"),
+            "has faces without one list of corners, vertex_indices or",
         ),
         ("a.ply", ply([(0, 1, 9)]), "triangle 0 joins points 0, 1, 9, expected numbers from 0 to 4"),
         ("a.ply", ply([(0, 1, -1)]), "triangle 0 joins points 0, 1, -1"),
-        ("a.ply", ply([]), "holds 5 points and no faces, expected a surface; a point cloud is no mesh"),
+        ("a.ply", ply([]), "holds 5 points and no triangles, expected a surface; a point cloud is no mesh"),
         ("a.ply", ply([(0, 1, 2)]).replace(b"2 2 2", b"2 nan 2"), "point 4 is at 2, nan, 2"),
-        ("a.ply", ply([(0, 1, 2)], "binary_little_endian").replace(b"vertex 5", b"vertex 99999999999"), "cannot be read as PLY"),
+        (
+            "a.ply",
+            ply([(0, 1, 2)], "binary_little_endian").replace(b"vertex 5", b"vertex 99999999999"),
+            "fewer than its header tells",
+        ),
         ("a.gii", b"", "cannot be read as GIfTI"),
         ("a.gii", b"<GIFTI>", "cannot be read as GIfTI"),
         ("a.gii.gz", b"hello", "cannot be read as GIfTI"),
