@@ -1,5 +1,6 @@
 """GIfTI surfaces, `.gii` and `.gii.gz` (GIFTI Surface Data Format, version 1.0)."""
 
+import warnings
 import zlib
 from gzip import BadGzipFile
 from pathlib import Path
@@ -42,8 +43,11 @@ def read_gifti(path: Path) -> Surface:
     import nibabel
 
     try:
-        image: Any = nibabel.load(path)
-        arrays = image.darrays
+        with warnings.catch_warnings():
+            # Such as of a wrong count of arrays in the header; what is needed of them is looked at below.
+            warnings.simplefilter("ignore")
+            image: Any = nibabel.load(path)
+            arrays = image.darrays
     except (nibabel.filebasedimages.ImageFileError, *_DAMAGED) as error:
         raise DamagedError(f"{path}: cannot be read as GIfTI ({error}); repair it, or export the surface again") from error
     points, triangles = (_one(path, arrays, intent) for intent in (_POINTS, _TRIANGLES))

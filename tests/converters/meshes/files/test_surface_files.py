@@ -172,6 +172,13 @@ def test_what_nibabel_wrote(name: str, encoding: str, ball: trimesh.Trimesh, wri
     assert (surface.unit, surface.space, surface.matrices) == ("mm", "ras", {})
 
 
+def test_a_wrong_count_of_arrays_is_nothing_to_be_warned_of(ball: trimesh.Trimesh, write: Write):
+    data = gifti(ball.vertices, ball.faces).to_bytes()
+    assert b'NumberOfDataArrays="2"' in data
+    surface = read_surface(write("a.gii", data.replace(b'NumberOfDataArrays="2"', b'NumberOfDataArrays="0"')))
+    assert len(surface.triangles) == len(ball.faces)
+
+
 def test_a_gifti_matrix_is_known_by_its_space(ball: trimesh.Trimesh, write: Write):
     matrix = np.array([[1.0, 0, 0, 5], [0, 2, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1]])
     system = nibabel.gifti.GiftiCoordSystem("NIFTI_XFORM_SCANNER_ANAT", "NIFTI_XFORM_MNI_152", matrix)
