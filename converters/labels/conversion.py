@@ -115,7 +115,7 @@ def _labelled(plan: LabelPlan, options: LabelOptions, held: Claim, work: Work, b
     rule = rule_of(options, threshold)
     label_blocks(grey, spool, rule, work)
     blocks = gathered(spool, budget)
-    components = joined(spool, blocks, rule)
+    components = joined(spool, blocks, rule, work.report)
     _check_found(plan.source.name, blocks, components, rule)
     write_table(held.tables / TABLE, components, plan.source.shape, plan.source.geometry)
     labels = LabelledSource(plan.source, spool, label_type(len(components.sizes)))

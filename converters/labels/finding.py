@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from converters.errors import ConverterError, OptionError
 from converters.labels.components import Rule
-from converters.labels.joining import Components, joins, named, united
+from converters.labels.joining import Components, Pairs, joins, named, united
 from converters.labels.plan import most_components
 from converters.labels.spool import BlockTable, LabelSpool
 from converters.labels.tasks import BlockTask, GreySource, count_levels, label_block
 from converters.labels.threshold import grey_values, histogram, otsu
 from converters.volumes.plan import Budget
-from converters.volumes.steps import Step, Work, do_step
+from converters.volumes.steps import Progress, Report, Step, Work, do_step
 
 _FACES_BYTES = 1 << 26
 """Memory for the faces of blocks that are joined."""
@@ -84,13 +84,20 @@ def gathered(spool: LabelSpool, budget: Budget) -> Blocks:
     )
 
 
-def joined(spool: LabelSpool, blocks: Blocks, rule: Rule) -> Components:
+def joined(spool: LabelSpool, blocks: Blocks, rule: Rule, report: Report) -> Components:
     """Return the components of the volume. Raises DamagedError."""
     x, y, z = spool.blocks.chunk_size
     face_bytes = 8 * (x * y + y * z + z * x) * (1 if rule.delta is None else 3)
     faces = lru_cache(max(8, _FACES_BYTES // face_bytes))(spool.faces)
     starts = dict(zip(spool.blocks.cells(), blocks.starts.tolist(), strict=False))
-    groups = united(len(blocks.sizes), joins(spool.blocks, starts, faces, rule))
+    count = prod(spool.blocks.shape)
+
+    def pairs() -> Iterator[Pairs]:
+        for done, rows in enumerate(joins(spool.blocks, starts, faces, rule), 1):
+            report(Progress("join", done, count, "blocks"))
+            yield rows
+
+    groups = united(len(blocks.sizes), pairs())
     return named(blocks.sizes, blocks.firsts, groups, rule)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array  # type: ignore[import-untyped]
-from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from converters.labels.components import Faces, Rule, differ_little
 from formats.grid import Grid, Triple
@@ -50,17 +50,18 @@ class Components:
 
 
 def joins(grid: Grid, starts: dict[Triple, int], faces: Callable[[Triple], BlockFaces], rule: Rule) -> Iterator[Pairs]:
-    """Yield rows (component, component) of those that touch across the faces, edges and corners of blocks.
+    """Yield for each block the rows (component, component) of those that touch across its faces, edges and corners.
 
     starts: how many components the blocks before one have together; a component's number is its own in its block and so many.
     """
     for cell in grid.cells():
+        found = [np.zeros((0, 2), np.int64)]
         for direction in FORWARD:
             beyond = (cell[0] + direction[0], cell[1] + direction[1], cell[2] + direction[2])
-            if _distance(direction) > _STEPS[rule.connectivity] or beyond not in starts:
-                continue
-            pairs = touching(faces(cell), faces(beyond), direction, rule)
-            yield pairs + np.array([starts[cell] - 1, starts[beyond] - 1])
+            if _distance(direction) <= _STEPS[rule.connectivity] and beyond in starts:
+                pairs = touching(faces(cell), faces(beyond), direction, rule)
+                found.append(pairs + np.array([starts[cell] - 1, starts[beyond] - 1]))
+        yield np.concatenate(found)
 
 
 def touching(near: BlockFaces, far: BlockFaces, direction: Triple, rule: Rule) -> Pairs:

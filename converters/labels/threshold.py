@@ -50,7 +50,7 @@ def grey_values(voxels: NDArray[Any], sigma: float | None) -> NDArray[Any]:
     if sigma is None:
         return native
     # Imported here: only smoothing needs it, and it takes a while.
-    from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
+    from scipy.ndimage import gaussian_filter
 
     wide = native.dtype.itemsize > 4 or (native.dtype.kind in "iu" and native.dtype.itemsize == 4)
     smoothed = native.astype(np.float64 if wide else np.float32, order="F", copy=True)
@@ -64,7 +64,7 @@ def grey_values(voxels: NDArray[Any], sigma: float | None) -> NDArray[Any]:
 
 
 def above(values: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
-    """Tell which values are larger than the threshold; NaN is not. Integers are compared exactly."""
+    """Tell which values are larger than the threshold; NaN is not. Integers are compared exactly, floats in their own type."""
     bound: Any = math.floor(threshold)
     with np.errstate(invalid="ignore", over="ignore"):
         if values.dtype.kind == "f":

@@ -154,7 +154,7 @@ def test_labels_are_made_once(source: Path, tmp_path: Path) -> None:
         label(source, tmp_path / "out", options(threshold="500"), quiet)
 
 
-@pytest.mark.parametrize("step", ["threshold", "label", "convert"])
+@pytest.mark.parametrize("step", ["threshold", "label", "join", "convert"])
 def test_a_run_that_was_stopped_goes_on(step: str, source: Path, tmp_path: Path) -> None:
     def interrupted(progress: Progress) -> None:
         if progress.step == step:
@@ -165,7 +165,7 @@ def test_a_run_that_was_stopped_goes_on(step: str, source: Path, tmp_path: Path)
         label(source, tmp_path / "out", options(), interrupted)
     assert not (tmp_path / "out/info").exists()
     summary = label(source, tmp_path / "out", options(memory="1GB"), quiet)
-    assert summary.kept == {"threshold": 1, "label": 19, "convert": 37}[step]
+    assert summary.kept == {"threshold": 1, "label": 19, "join": 36, "convert": 37}[step]
     assert files_of(tmp_path / "out") == files_of(tmp_path / "undisturbed")
 
 
@@ -174,7 +174,7 @@ def test_blocks_of_a_compressed_file_are_unpacked_first(grey: Voxels, tmp_path: 
         file.create_dataset("grey", data=grey, chunks=(75, 1, 40), compression="gzip")
     steps = set()
     label(tmp_path / "grey.h5", tmp_path / "out", options(smooth=1), lambda progress: steps.add(progress.step))
-    assert steps == {"unpack", "threshold", "label", "convert"}
+    assert steps == {"unpack", "threshold", "label", "join", "convert"}
     np.save(tmp_path / "grey.npy", grey)
     label(tmp_path / "grey.npy", tmp_path / "plain", options(smooth=1), quiet)
     np.testing.assert_array_equal(labels_of(tmp_path / "out"), labels_of(tmp_path / "plain"))
