@@ -20,6 +20,8 @@ from converters.volumes.results import BlockResult
 from formats.grid import Box, Triple
 from formats.info import Scale
 
+_BELOW_ALL_ENDS = 0b111
+
 
 @dataclass(frozen=True)
 class MeshSource:
@@ -107,15 +109,19 @@ def _labels(source: MeshSource, outer: Box) -> NDArray[Any]:
 
 
 def _owned(surfaces: Surfaces, box: Box, size: Triple) -> NDArray[np.bool_]:
-    """Tell which triangles belong to a block. Those below the scale's first voxel belong to the first block."""
-    ours = np.ones(len(surfaces.triangles), bool)
-    corners = [np.ascontiguousarray(corner) for corner in surfaces.triangles.T]
-    for axis, begin, end, extent in zip(surfaces.vertices.T, box.start, box.end, size, strict=True):
-        places = np.ascontiguousarray(axis)
-        a, b, c = (places[corner] for corner in corners)
-        lowest = np.minimum(np.minimum(a, b), c)
-        if begin > 0:
-            ours &= lowest >= begin * STEPS
-        if end < extent:
-            ours &= lowest < end * STEPS
+    """Tell which triangles belong to a block. Those below the scale's first voxel belong to the first block.
+
+    A triangle's lowest corner lies below an end where any of its corners does, and not below a begin where none does.
+    """
+    below_ends = np.zeros(len(surfaces.vertices), np.uint8)
+    below_begin = np.zeros(len(surfaces.vertices), bool)
+    for bit, axis in enumerate(surfaces.vertices.T):
+        if box.start[bit] > 0:
+            below_begin |= axis < box.start[bit] * STEPS
+        below_ends |= (axis < box.end[bit] * STEPS).view(np.uint8) << bit if box.end[bit] < size[bit] else np.uint8(1 << bit)
+    places = below_ends | below_begin.view(np.uint8) << 3
+    found = np.zeros(len(surfaces.triangles), np.uint8)
+    for corner in surfaces.triangles.T:
+        found |= places[corner]
+    ours: NDArray[np.bool_] = found == _BELOW_ALL_ENDS
     return ours

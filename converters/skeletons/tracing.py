@@ -171,21 +171,23 @@ def _traced(task: BlockTask, pieces: _Pieces) -> Iterator[tuple[int, dict[str, A
         kept = np.zeros(len(wanted), bool)
         kept[small] = True
         tips = [tip for number in small for tip in _tips(task, pieces, number, boxes[number - 1])]
-        most = 1 + max(len(pieces.spots.get(number, ())) for number in small) + _paths_within(parameters, _LARGE)
+        spots = max(len(pieces.spots.get(number, ())) for number in small)
+        most = spots + bool(tips) + _paths_within(parameters, _LARGE)
         numbers = np.where(kept[pieces.numbers], pieces.numbers, np.uint32(0))
         yield from _skeletons(task, _Part(numbers, (0, 0, 0), tips, most))
     for number in np.flatnonzero(large).tolist():
         box = boxes[number - 1]
         part = pieces.numbers[box]
-        most = 1 + len(pieces.spots.get(number, ())) + _paths_within(parameters, int(pieces.voxels[number]))
         start = (box[0].start, box[1].start, box[2].start)
         tips = [_shifted(tip, start) for tip in _tips(task, pieces, number, box)]
+        spots = len(pieces.spots.get(number, ()))
+        most = spots + len(tips) + _paths_within(parameters, int(pieces.voxels[number]))
         yield from _skeletons(task, _Part(np.where(part == number, part, np.uint32(0)), start, tips, most))
 
 
 def _boxes(numbers: NDArray[np.uint32]) -> list[tuple[slice, slice, slice]]:
     """Return each piece's box with one voxel more at each side that the block has, so that its own ends are seen to be ends."""
-    from scipy.ndimage import find_objects  # type: ignore[import-untyped]
+    from scipy.ndimage import find_objects
 
     found = find_objects(numbers.T)
     return [tuple(slice(max(0, each.start - 1), each.stop + 1) for each in reversed(box)) for box in found]  # type: ignore[misc]
@@ -196,7 +198,7 @@ def _tips(task: BlockTask, pieces: _Pieces, number: int, box: tuple[slice, slice
 
     Kimimaro begins at a face. Where there is another face near by, the paths between them would take away the end of a neurite.
     """
-    import dijkstra3d  # type: ignore[import-not-found]
+    import dijkstra3d
 
     spots = pieces.spots.get(number, [])
     if len(spots) < 2:
@@ -214,8 +216,11 @@ def _shifted(voxel: Triple, start: Triple) -> Triple:
 
 
 def _paths_within(parameters: Parameters, voxels: int) -> int:
-    """Return how many paths beside those to faces a piece of so many voxels may take."""
-    return max(1, min(parameters.budget // voxels, parameters.max_paths or parameters.budget))
+    """Return how many paths beside those to faces a piece of so many voxels may take.
+
+    With fewer than two kimimaro makes none: it stops where its first targets are as many as the paths.
+    """
+    return max(2, min(parameters.budget // voxels, parameters.max_paths or parameters.budget))
 
 
 @dataclass(frozen=True)
@@ -232,7 +237,7 @@ class _Part:
 
 def _skeletons(task: BlockTask, part: _Part) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each piece's number and the members of its fragment."""
-    import kimimaro  # type: ignore[import-untyped]
+    import kimimaro
 
     parameters = task.parameters
     found = kimimaro.skeletonize(
@@ -264,5 +269,5 @@ def _members(skeleton: Any, resolution: tuple[float, float, float], origin: NDAr
         "places": places.astype(np.int32),
         "radii": np.asarray(skeleton.radius, np.float32),
         "edges": edges,
-        "limited": ends > _NEAR_LIMIT * most,
+        "limited": ends - 1 >= _NEAR_LIMIT * most,
     }
