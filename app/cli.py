@@ -20,6 +20,7 @@ COMMANDS = {
     "convert": ("app.commands.convert:convert", "Convert a source to a dataset."),
     "import-mesh": ("app.commands.import_mesh:import_mesh", "Add mesh files to a segmentation, or make a dataset of meshes."),
     "mesh": ("app.commands.mesh:mesh", "Give a segmentation a mesh of each segment."),
+    "skeletonize": ("app.commands.skeletonize:skeletonize", "Give a segmentation a skeleton of each segment."),
     "label": ("app.commands.label:label", "Label the connected parts of a grey volume that lie above a threshold."),
     "link": ("app.commands.link:link", "Print the link that opens a dataset in the viewer."),
     "view": ("app.commands.view:view", "Convert a source into a cache, serve it and open it in the viewer."),

@@ -33,6 +33,7 @@ import app.cli
 from app.commands.convert import _gone_on
 from converters.labels.options import ComponentOptions, LabelOptions
 from converters.options import ConvertOptions, ExportMeshOptions, ImportMeshOptions, MeshOptions, Options, ServeOptions
+from converters.skeletons.options import SkeletonizeOptions
 from converters.sources import opening
 from converters.volumes.conversion import Summary
 from formats.chunks.chunk_format import DATA_TYPES, ENCODINGS, ChunkFormat, refusal
@@ -171,7 +172,7 @@ def check_extra(desk: Desk, words: list[str]) -> None:
 RULES: dict[str, Callable[[Desk, list[str]], None]] = {
     r"glassine convert .* --executor tcp://": run_with_cluster,
     r"glassine convert https://": run_with_remote,
-    r"glassine (plan|convert|label|mesh|import-mesh|link) ": run_glassine,
+    r"glassine (plan|convert|label|mesh|skeletonize|import-mesh|link) ": run_glassine,
     r"glassine (serve|view) ": run_server,
     r"make ": check_make,
     r"docker compose ": check_compose,
@@ -267,7 +268,7 @@ def test_every_command_runs_in_the_order_it_is_told(desk: Desk) -> None:
         rule(desk, shlex.split(line, comments=True))
 
 
-TABLES = [ConvertOptions, ComponentOptions, MeshOptions, ExportMeshOptions, ImportMeshOptions, ServeOptions]
+TABLES = [ConvertOptions, ComponentOptions, MeshOptions, ExportMeshOptions, SkeletonizeOptions, ImportMeshOptions, ServeOptions]
 
 
 def option_rows(model: type[Options]) -> list[str]:

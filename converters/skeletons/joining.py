@@ -64,8 +64,8 @@ def joined(fragments: Sequence[Fragment], joining: Joining) -> Joined | None:
 
 def _pieces(fragments: Sequence[Fragment]) -> NDArray[np.int64]:
     """Return for each fragment the number of its piece: those that have a contact or a vertex in the same voxel are one."""
-    from scipy.sparse import coo_array  # type: ignore[import-untyped]
-    from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
     voxels = [np.concatenate([fragment.contacts, fragment.places]) for fragment in fragments]
     _, spots = np.unique(np.concatenate(voxels), axis=0, return_inverse=True)
@@ -106,7 +106,7 @@ def _links(points: NDArray[np.float64], edges: NDArray[np.int64], piece_of: NDAr
 
 def _linked(points: NDArray[np.float64], part_of: NDArray[np.int64], members: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Return edges that join the parts of one piece, beginning with the largest part. members: the piece's vertices."""
-    from scipy.spatial import cKDTree  # type: ignore[import-untyped]
+    from scipy.spatial import cKDTree
 
     inside = part_of[members] == np.bincount(part_of[members]).argmax()
     links = []

@@ -45,7 +45,7 @@ class SkeletonizeOptions(RunOptions):
     soma_invalidation_const: float | None = Field(
         None, ge=0, allow_inf_nan=False, description=f"nm that a cell body takes away beside its radii; {_FROM_VOXELS}."
     )
-    max_paths: int | None = Field(None, ge=1, description="Most paths of a piece of a segment in a block; see also --budget.")
+    max_paths: int | None = Field(None, ge=2, description="Most paths of a piece of a segment in a block; see also --budget.")
     budget: int = Field(
         5_000_000_000,
         ge=1,

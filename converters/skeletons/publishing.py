@@ -106,6 +106,9 @@ def claim_skeletons(dataset: Path, request: dict[str, Any]) -> Iterator[Skeleton
 def _publish(dataset: Path) -> None:
     """Move the skeletons in; each step may have been made before."""
     run, info = _run(dataset), read_volume_info(dataset)
+    for path in (dataset / "info", skeleton_record_path(dataset)):
+        for unfinished in path.parent.glob(f".{path.name}.*.tmp"):
+            unfinished.unlink(missing_ok=True)
     arrived = run / "incoming"
     if arrived.exists():
         if info.skeletons is not None:

@@ -1,0 +1,100 @@
+"""Skeletons of volumes of which the skeleton is known, traced whole and in blocks."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from converters.skeletons import plan
+from converters.skeletons.conversion import make_skeletons
+from formats.grid import Triple
+from formats.skeletons.skeleton import Skeleton
+from tests.converters.skeletons.datasets import options, quiet, segmentation, skeletons
+from tests.converters.skeletons.phantoms import PHANTOMS, SHAPE, Phantom, distance, holed, in_two_pieces, soma, tube, y_shape
+
+BLOCKS = {"whole": SHAPE, "halves": (50, 72, 60), "eighths": (48, 48, 48)}
+
+
+def traced(
+    phantom: Phantom, block: Triple, folder: Path, monkeypatch: pytest.MonkeyPatch, **given: object
+) -> dict[int, Skeleton]:
+    monkeypatch.setattr(plan, "_block", lambda size, budget: block)
+    dataset = segmentation(folder, phantom.labels)
+    make_skeletons(dataset, options(**given), quiet)
+    return skeletons(dataset)
+
+
+def trees(skeleton: Skeleton) -> int:
+    """Return how many trees there are; a closed loop fails."""
+    group = list(range(len(skeleton.vertices)))
+
+    def root(vertex: int) -> int:
+        while group[vertex] != vertex:
+            vertex = group[vertex]
+        return vertex
+
+    for a, b in skeleton.edges.tolist():
+        assert root(a) != root(b), "a loop"
+        group[root(a)] = root(b)
+    return sum(group[vertex] == vertex for vertex in range(len(group)))
+
+
+def inner(skeleton: Skeleton, voxels: NDArray[Any]) -> NDArray[Any]:
+    """Return the vertices that are not near an end point, where a path leads to the farthest voxel."""
+    ends = voxels[skeleton.degrees == 1]
+    return voxels[np.linalg.norm(voxels[:, np.newaxis] - ends, axis=2).min(axis=1) > 10]
+
+
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+@pytest.mark.parametrize("made", PHANTOMS)
+def test_trees_end_points_and_the_middle(
+    made: Callable[[], Phantom], block: Triple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phantom = made()
+    found = traced(phantom, block, tmp_path, monkeypatch, fill_holes=made is holed)
+    assert {segment: trees(skeleton) for segment, skeleton in found.items()} == phantom.trees
+    assert {segment: int((skeleton.degrees == 1).sum()) for segment, skeleton in found.items()} == phantom.ends
+    for segment, skeleton in found.items():
+        voxels = skeleton.vertices / 32 - 0.5
+        if made is not holed:
+            assert (phantom.labels[tuple(np.rint(voxels).astype(int).T)] == segment).all()
+        middle = inner(skeleton, voxels)
+        if made is soma:
+            middle = middle[np.linalg.norm(middle - (50, 36, 30), axis=1) > 16]
+        assert np.min([distance(middle, line) for line in phantom.lines], axis=0).max() <= 2
+
+
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+def test_the_root_lies_in_the_soma(block: Triple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    skeleton = traced(soma(), block, tmp_path, monkeypatch)[3]
+    root = skeleton.vertices[skeleton.attributes["radius"].argmax()] / 32 - 0.5
+    assert np.linalg.norm(root - (50, 36, 30)) <= 2
+    assert skeleton.attributes["vertex_types"][skeleton.attributes["radius"].argmax()] == 1
+
+
+@pytest.mark.parametrize("cut", [(3, 5, 7), (4, 4, 17)])
+def test_a_crop_that_leaves_the_object_whole_changes_no_count(
+    cut: Triple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y, z = cut
+    labels = y_shape().labels[x:, y:, z:]
+    found = traced(Phantom(labels, {3: 1}, {3: 3}, ()), (48, 48, 48), tmp_path, monkeypatch)[3]
+    assert (trees(found), int((found.degrees == 1).sum())) == (1, 3)
+
+
+def test_the_cable_of_a_tube_is_its_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, block in BLOCKS.items():
+        cable = traced(tube(), block, tmp_path / name, monkeypatch)[3].cable_length
+        assert cable == pytest.approx(94 * 32, rel=0.05)
+
+
+def test_one_segment_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    phantom = in_two_pieces()
+    labels = phantom.labels.copy()
+    labels[8:92, 30:34, 50:54] = 9
+    found = traced(Phantom(labels, {}, {}, ()), SHAPE, tmp_path, monkeypatch, segments="3")
+    assert list(found) == [3]
+    assert trees(found[3]) == 2

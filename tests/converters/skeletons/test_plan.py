@@ -1,0 +1,109 @@
+"""What is decided before: parameters, the scale, blocks within the memory."""
+
+import inspect
+import math
+from pathlib import Path
+
+import kimimaro.trace
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from converters.errors import OptionError
+from converters.skeletons.options import SkeletonizeOptions
+from converters.skeletons.parameters import parameters_of
+from converters.skeletons.plan import _block, _scale, _segments
+from converters.volumes.plan import Budget
+from formats.info import Scale, VolumeInfo
+
+
+def test_what_is_left_open_follows_the_voxels() -> None:
+    fine, light = (parameters_of(SkeletonizeOptions(), (edge, edge, edge)) for edge in (32.0, 320.0))
+    assert (fine.const, light.const) == (480, 4800)
+    assert (fine.tick_threshold, light.tick_threshold) == (480, 4800)
+    # A cell body is as large as it is, but some voxels make no ball.
+    assert (fine.soma_acceptance_threshold, light.soma_acceptance_threshold) == (3500, 3800)
+    assert (fine.soma_detection_threshold, light.soma_detection_threshold) == (750, 960)
+
+
+def test_what_is_given_is_taken() -> None:
+    given = {"const": 1.0, "soma_detection_threshold": 2.0, "soma_acceptance_threshold": 3.0, "soma_invalidation_const": 4.0}
+    more = {"tick_threshold": 0.0, "max_paths": 7, "pdrf_exponent": 8, "pdrf_scale": 9.0, "soma_invalidation_scale": 10.0}
+    found = vars(parameters_of(SkeletonizeOptions(**given, **more, invalidation_scale=11), (32.0, 32.0, 40.0)))
+    assert {name: found[name] for name in (*given, *more)} == {**given, **more}
+    assert found["scale"] == 11
+
+
+def test_the_tick_threshold_is_const_when_it_is_left_out() -> None:
+    assert parameters_of(SkeletonizeOptions(const=77), (32.0, 32.0, 40.0)).tick_threshold == 77
+
+
+def test_kimimaro_is_told_all_that_it_takes() -> None:
+    ours = set(parameters_of(SkeletonizeOptions(), (32.0, 32.0, 40.0)).teasar())
+    theirs = set(inspect.signature(kimimaro.trace.trace).parameters)
+    own = {"labels", "DBF", "anisotropy", "fix_branching", "manual_targets_before", "manual_targets_after", "root", "voxel_graph"}
+    assert ours == theirs - own - {"max_paths"}
+
+
+@pytest.mark.parametrize("given", [{"const": -1}, {"pdrf_exponent": 0}, {"max_paths": 1}, {"segments": "a"}, {"budget": 0}])
+def test_options_have_bounds(given: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        SkeletonizeOptions(**given)
+
+
+def info(*edges: float) -> VolumeInfo:
+    scales = [Scale(f"{n}", (8, 8, 8), (edge, edge, max(edge, 40.0)), ((8, 8, 8),), "raw") for n, edge in enumerate(edges)]
+    return VolumeInfo("segmentation", "uint32", 1, tuple(scales))
+
+
+@pytest.mark.parametrize(
+    ("edges", "expected"), [((4, 8, 16, 32, 64), 3), ((16, 32), 1), ((190, 380), 0), ((8,), 0), ((20, 40), 1), ((12, 24, 48), 1)]
+)
+def test_the_scale_that_is_nearest_to_32_nm(edges: tuple[float, ...], expected: int) -> None:
+    volume = info(*edges)
+    assert _scale(Path("d"), volume, SkeletonizeOptions()) is volume.scales[expected]
+
+
+def test_a_scale_by_its_key() -> None:
+    volume = info(4, 8)
+    assert _scale(Path("d"), volume, SkeletonizeOptions(scale="0")) is volume.scales[0]
+    with pytest.raises(OptionError, match="--scale 9: d has the scales 0, 1"):
+        _scale(Path("d"), volume, SkeletonizeOptions(scale="9"))
+
+
+def test_segments_are_sorted_and_in_range() -> None:
+    assert _segments(" 9,3 , 18446744073709551615") == (3, 9, 2**64 - 1)
+    assert _segments(None) is None
+    for text in ("0", "18446744073709551616"):
+        with pytest.raises(OptionError, match=f"--segments {text}: expected ids from 1 to 18446744073709551615"):
+            _segments(text)
+
+
+sizes = st.tuples(*[st.integers(1, 5000)] * 3)
+
+
+@given(sizes, st.integers(10**9, 10**11), st.integers(1, 64))
+def test_blocks_fit_the_memory(size: tuple[int, int, int], memory: int, workers: int) -> None:
+    try:
+        block = _block(size, Budget(memory, workers))
+    except OptionError:
+        assert memory / workers < 330e6
+        return
+    assert 80 * math.prod(n + 1 for n in block) + 3e8 <= memory / workers
+    assert all(1 <= n <= whole for n, whole in zip(block, size, strict=True))
+
+
+def test_a_volume_that_fits_is_cut_for_the_workers_alone() -> None:
+    assert _block((256, 256, 512), Budget(10**10, 1)) == (256, 256, 512)
+    assert _block((512, 512, 512), Budget(32 * 10**9, 2)) == (256, 256, 512)
+    assert _block((100, 100, 100), Budget(10**10, 8)) == (100, 100, 100)
+
+
+def test_too_little_memory_is_told() -> None:
+    with pytest.raises(OptionError) as refused:
+        _block((512, 512, 512), Budget(400_000_000, 4))
+    assert str(refused.value) == (
+        "400 MB of memory for 4 workers are too few, skeletons need 1288 MB; give more with --memory, or fewer workers with "
+        "--executor processes:N"
+    )
