@@ -22,6 +22,8 @@ from formats.info import Scale
 
 _LARGE = 2_000_000
 """Voxels of a piece that is traced by itself, with as many paths as the budget has for its size."""
+_RIM = 2
+"""Voxels from a shared plane in which nothing is taken for the end of a neurite."""
 _NEAR_LIMIT = 0.9
 """The part of the paths that a piece may take from which it counts as unfinished: some paths end in others."""
 
@@ -197,6 +199,7 @@ def _tips(task: BlockTask, pieces: _Pieces, number: int, box: tuple[slice, slice
     """Return the voxel of a piece that is farthest from where it reaches faces, none when it does in one place or nowhere.
 
     Kimimaro begins at a face. Where there is another face near by, the paths between them would take away the end of a neurite.
+    What is farthest at a shared plane is the rim of where the piece goes on, and no end.
     """
     import dijkstra3d
 
@@ -204,11 +207,17 @@ def _tips(task: BlockTask, pieces: _Pieces, number: int, box: tuple[slice, slice
     if len(spots) < 2:
         return []
     start = (box[0].start, box[1].start, box[2].start)
-    sources = [_shifted(spot, start) for spot in spots]
     there = np.asfortranarray(pieces.numbers[box] == number)
-    field, tip = dijkstra3d.euclidean_distance_field(there, sources, anisotropy=task.scale.resolution, return_max_location=True)
-    del field
-    return [_shifted((int(tip[0]), int(tip[1]), int(tip[2])), (-start[0], -start[1], -start[2]))]
+    _, found = dijkstra3d.euclidean_distance_field(
+        there, [_shifted(spot, start) for spot in spots], anisotropy=task.scale.resolution, return_max_location=True
+    )
+    tip = (int(found[0]) + start[0], int(found[1]) + start[1], int(found[2]) + start[2])
+    return [] if _is_near_shared(task, tip, pieces.numbers.shape) else [tip]
+
+
+def _is_near_shared(task: BlockTask, voxel: Triple, shape: tuple[int, ...]) -> bool:
+    """Tell whether a voxel of a block lies at a plane that another block has too."""
+    return any((shape[axis] - 1 - voxel[axis] if side else voxel[axis]) <= _RIM for axis, side, shared in _faces(task) if shared)
 
 
 def _shifted(voxel: Triple, start: Triple) -> Triple:
