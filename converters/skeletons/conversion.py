@@ -27,7 +27,7 @@ from converters.skeletons.groups import (
 )
 from converters.skeletons.joining import Joining
 from converters.skeletons.options import SkeletonizeOptions
-from converters.skeletons.plan import SkeletonPlan, make_skeleton_plan
+from converters.skeletons.plan import PROCESS_BYTES, SkeletonPlan, make_skeleton_plan
 from converters.skeletons.publishing import (
     SkeletonClaim,
     check_skeletons,
@@ -51,7 +51,9 @@ _SPARE = 0.8
 _MOST_FILES = 10_000
 """Segments whose skeletons are files of their own, when nothing is said."""
 _GROUP_VERTICES = 2_000_000
-"""Vertices that a worker joins at a time; a group has more only where one segment has. About 200 bytes each."""
+"""Vertices that a worker joins at a time; a group has more only where one segment has."""
+_VERTEX_BYTES = 500
+"""Memory that a vertex takes while its segment is joined."""
 _GROUP_SEGMENTS = 1000
 
 
@@ -133,7 +135,7 @@ def _write(plan: SkeletonPlan, options: SkeletonizeOptions, held: SkeletonClaim,
     sharded = options.layout == "sharded" or (options.layout == "auto" and traced > _MOST_FILES)
     sharding = hashed_sharding(traced, gzipped=True) if sharded else None
     destination = Destination(held.incoming, _folder(held, "parts"), _folder(held, "told"), sharding)
-    groups = _groups(found)
+    groups = _groups(found, plan.budget)
     results = _join(plan, found, destination, work)
     if sharding is not None:
         results += _write_shards(destination, sharding, len(groups), work)
@@ -176,11 +178,12 @@ def _check_found(plan: SkeletonPlan, found: _Found) -> None:
         raise OptionError(f"--segments: there is no segment {missing[0]}{more} in scale {plan.scale.key} of {plan.dataset}")
 
 
-def _groups(found: _Found) -> list[slice]:
+def _groups(found: _Found, budget: Budget) -> list[slice]:
     """Return runs of segments that are joined at a time, so that their fragments are not too many for the memory."""
+    most = min(_GROUP_VERTICES, (budget.memory // budget.workers - PROCESS_BYTES) // _VERTEX_BYTES)
     groups, begin, total = [], 0, 0
     for place, count in enumerate(found.vertices.tolist()):
-        if place > begin and (total + count > _GROUP_VERTICES or place - begin == _GROUP_SEGMENTS):
+        if place > begin and (total + count > most or place - begin == _GROUP_SEGMENTS):
             groups.append(slice(begin, place))
             begin, total = place, 0
         total += count
@@ -188,7 +191,7 @@ def _groups(found: _Found) -> list[slice]:
 
 
 def _join(plan: SkeletonPlan, found: _Found, destination: Destination, work: Work) -> list[BlockResult]:
-    parameters, groups = plan.parameters, _groups(found)
+    parameters, groups = plan.parameters, _groups(found, plan.budget)
     joining = Joining(plan.scale.resolution, parameters.dust_threshold, parameters.tick_threshold, parameters.min_cable)
 
     def tasks() -> Iterator[GroupTask]:

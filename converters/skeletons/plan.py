@@ -14,7 +14,7 @@ from formats.errors import InfoError
 from formats.grid import Grid, Triple
 from formats.info import Scale, VolumeInfo, parse_volume_info
 
-_PROCESS_BYTES = 300_000_000
+PROCESS_BYTES = 300_000_000
 """Memory of a process that has imported kimimaro."""
 _VOXEL_BYTES = 80
 """Bytes that kimimaro takes at most for a voxel of a block that one segment fills."""
@@ -94,12 +94,12 @@ def _segments(text: str | None) -> tuple[int, ...] | None:
 
 def _block(size: Triple, budget: Budget) -> Triple:
     """Return voxels of a block: as large as the memory allows, smaller where workers would have nothing to do."""
-    room = (budget.memory // budget.workers - _PROCESS_BYTES) // _VOXEL_BYTES
+    room = (budget.memory // budget.workers - PROCESS_BYTES) // _VOXEL_BYTES
     edges = list(size)
     while _worked(edges) > room and max(edges) > _LEAST_EDGE:
         _halve(edges)
     if _worked(edges) > room:
-        needed = budget.workers * (_PROCESS_BYTES + _VOXEL_BYTES * (_LEAST_EDGE + 1) ** 3)
+        needed = budget.workers * (PROCESS_BYTES + _VOXEL_BYTES * (_LEAST_EDGE + 1) ** 3)
         raise OptionError(
             f"{budget.memory // 10**6} MB of memory for {budget.workers} workers are too few, skeletons need "
             f"{-(-needed // 10**6)} MB; give more with --memory, or fewer workers with --executor processes:N"
