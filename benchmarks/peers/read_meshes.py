@@ -1,6 +1,7 @@
 """Read a dataset's meshes with cloud-volume: how many triangles all have at the finest level, and those of some segments."""
 
 import sys
+from typing import Any
 
 import numpy as np
 from cloudvolume import CloudVolume
@@ -9,7 +10,8 @@ from cloudvolume import CloudVolume
 def read(dataset: str, destination: str, segments: list[int]) -> None:
     """Write an .npz with triangles (their number), and v and t of each of the segments: vertices in nm, triangles."""
     volume = CloudVolume(f"file://{dataset}", progress=False)
-    found, total = {}, 0
+    found: dict[str, Any] = {}
+    total = 0
     for segment in np.unique(volume[:]).tolist():
         if not segment:
             continue

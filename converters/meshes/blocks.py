@@ -5,7 +5,10 @@ end and one voxel more at its lower end, so that it knows all triangles at each 
 their cells: its neighbours move those vertices to the very same places, and the parts fit without a seam.
 """
 
+import ctypes
+import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,9 @@ from formats.grid import Box, Triple
 from formats.info import Scale
 
 _BELOW_ALL_ENDS = 0b111
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""From glibc's malloc.h."""
+_KEPT_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,17 @@ def part_path(folder: Path, number: int) -> Path:
 
 def mesh_block(task: BlockTask) -> BlockResult:
     """Write the surfaces of one block. Raises DatasetError, DiskFullError."""
+    _keep_memory()
     surfaces = block_surfaces(task.source, task.box)
     return BlockResult(voxels=task.box.voxels, stored_bytes=write_part(task.part, surfaces))
+
+
+@cache
+def _keep_memory() -> None:
+    """Ask glibc to keep what arrays leave for the next ones: a fifth of the time went to pages given back and cleared again."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def block_surfaces(source: MeshSource, box: Box) -> Surfaces:

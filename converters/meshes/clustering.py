@@ -32,7 +32,7 @@ _SLICE = 1 << 16
 class Octree:
     """Cells that vertices are joined in.
 
-    cells: voxels along x, y, z of a cell of each level, the finest first; each divides the next.
+    cells: voxels along x, y, z of a cell of each level, powers of two, the finest first; none is smaller than the one before.
     resolution: nm a voxel. tolerance: nm, root mean square, by which a vertex may miss the planes of those that it stands for.
     agreement: of the normals of vertices that become one, at least: the length of their sum over the sum of their lengths.
     """
@@ -81,8 +81,9 @@ def clustered(surfaces: Surfaces, octree: Octree, wanted: NDArray[np.bool_] | No
     """
     order, codes, bits = _ordered(surfaces, octree)
     vertices = surfaces.vertices[order]
-    corner = np.array(octree.halo, np.int32) * STEPS
-    base = vertices // corner * corner
+    # Cells are powers of two wide: shifts are faster than divisions.
+    shifts = np.array([_shift(cell) for cell in octree.halo], np.int32)
+    base = vertices >> shifts << shifts
     cells = _Cells(codes, bits, (vertices - base).T.astype(np.float64, order="C"), _vertex_normals(surfaces)[:, order])
     leader, moved = _joined(cells, octree)
     renumbered = np.empty(len(order), np.int32)
@@ -101,7 +102,7 @@ def _ordered(surfaces: Surfaces, octree: Octree) -> tuple[NDArray[np.int64], NDA
     axes = np.ascontiguousarray(surfaces.vertices.T)
     code = np.repeat(np.arange(len(surfaces.segments), dtype=np.uint64), surfaces.vertex_counts)
     for axis, cell in zip(axes, octree.halo, strict=True):
-        place = axis // np.int32(cell * STEPS)
+        place = axis >> np.int32(_shift(cell))
         low = int(place.min(initial=0))
         code = code * np.uint64(int(place.max(initial=0)) - low + 1) + (place - low).astype(np.uint64)
     bits = 0
@@ -109,10 +110,15 @@ def _ordered(surfaces: Surfaces, octree: Octree) -> tuple[NDArray[np.int64], NDA
         for axis, large, small in zip(axes, coarse, fine, strict=True):
             while large > small:
                 large //= 2
-                code = code << np.uint64(1) | (axis // np.int32(large * STEPS) & 1).astype(np.uint64)
+                code = code << np.uint64(1) | (axis >> np.int32(_shift(large)) & 1).astype(np.uint64)
                 bits += 1
     order = np.argsort(code, kind="stable")
     return order, code[order], bits
+
+
+def _shift(cell: int) -> int:
+    """Return by how many bits a place in steps is shifted to give the number of its cell of so many voxels, a power of two."""
+    return (cell * STEPS).bit_length() - 1
 
 
 def _vertex_normals(surfaces: Surfaces) -> NDArray[np.float64]:

@@ -31,7 +31,8 @@ _LODS = 3
 _NEAR_ISOTROPIC = 2.0
 """How much longer the longest edge of a voxel may be than the shortest."""
 
-_BLOCK_EDGE = 256
+_LARGEST_BLOCK = (256, 128, 128)
+"""Voxels; larger ones read less twice, but what is made of them fits no cache, and the kernel has to clear their pages."""
 _LEAST_EDGE = 32
 _PROCESS_BYTES = 160_000_000
 """Memory of a process before it reads a voxel."""
@@ -138,7 +139,7 @@ def _octree_levels(resolution: Lengths, max_error: float) -> int:
 def _block(scale: Scale, cell: Triple, budget: Budget) -> Triple:
     """Return voxels of a block, multiples of the octree's largest cells, as large as the memory allows."""
     room = (budget.memory // budget.workers - _PROCESS_BYTES) // _VOXEL_BYTES
-    edges = [_BLOCK_EDGE] * 3
+    edges = list(_LARGEST_BLOCK)
     while math.prod(edge + more + 2 for edge, more in zip(edges, cell, strict=True)) > room and max(edges) > _LEAST_EDGE:
         edges[edges.index(max(edges))] //= 2
     x, y, z = (min(-(-edge // n), -(-size // n)) * n for edge, n, size in zip(edges, cell, scale.size, strict=True))

@@ -42,7 +42,7 @@ def assert_closed(surfaces: Surfaces) -> None:
 lengths = st.floats(3, 60).map(lambda length: round(length, 2))
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     shape=st.tuples(*[st.integers(1, 40)] * 3),
     block=st.tuples(*[st.integers(1, 32)] * 3),
@@ -60,7 +60,7 @@ def test_blocks_of_any_size_fit_without_a_seam(shape, block, offset, resolution,
     assert set(parts.segments.tolist()) == set(np.unique(voxels).tolist()) - {0}
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(shape=st.tuples(*[st.integers(1, 9)] * 3), seed=st.integers(0, 10**6), ids=st.integers(2, 30))
 def test_every_label_of_noise_is_kept_and_closed(shape, seed, ids):
     voxels = np.random.default_rng(seed).integers(0, ids, shape).astype(np.uint64) * (2**64 // ids - 1)
