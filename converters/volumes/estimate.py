@@ -2,7 +2,9 @@
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,15 @@ from formats.gzip import compress
 
 _SAMPLES = 64
 _SAMPLES_POOLED = 24
-_SAMPLING_SECONDS = 10.0
+_SAMPLING_SECONDS = 3.0
 """When so much time is gone no further chunks are looked at."""
+
+_SEPARATE_BYTES = 1 << 28
+"""Chunks are read one by one where all the blocks that they meet have no more."""
+
+_LOOKS = 4
+_LOOK_BYTES = 1 << 26
+"""Of a source whose blocks are large, so much or one block is looked at in as many places."""
 
 _FRONT_BYTES = 1 << 28
 """Of a source that can be read from its begin on only, so much is looked at."""
@@ -33,8 +42,8 @@ _START_SECONDS = 0.6
 _COPIED_BYTES_A_SECOND = 5e8
 """How fast what is unpacked, spooled or put into shards is written and read again; of an ordinary disk's cache."""
 
-_OWN_FILES = 3
-"""info, record and thumbnail."""
+_OWN_FILES = 4
+"""info, record, thumbnail and lock."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +67,10 @@ class _Sample:
 
 
 @dataclass(frozen=True)
-class _Front:
-    """The first voxels of a source that can only be read from its begin on, and what reading them took."""
+class _Look:
+    """Voxels of a source that were read at one go because each of its blocks holds many chunks, and what reading them took."""
 
+    box: Box
     voxels: NDArray[Any]
     seconds: float
 
@@ -70,14 +80,14 @@ def estimate(plan: Plan) -> Estimate:
 
     Nothing is written. Raises DamagedError and ValueRefusedError as the conversion would.
     """
-    front = _front(plan)
-    _measured(plan, front, 1, pooled=len(plan.scales) > 1)  # loads the codecs, so that the clock below does not tell of them
-    fine = _measured(plan, front, _SAMPLES, pooled=False)
-    coarse = _measured(plan, front, _SAMPLES_POOLED, pooled=True) if len(plan.scales) > 1 else fine
+    looks = _looks(plan)
+    _measured(plan, looks, 1, pooled=False)  # loads the codecs, so that the clock below does not tell of them
+    fine = _measured(plan, looks, _SAMPLES, pooled=False)
+    coarse = _measured(plan, looks, _SAMPLES_POOLED, pooled=True) if len(plan.scales) > 1 else fine
     stored = _stored(plan, fine.stored_bytes / fine.voxels, coarse.stored_bytes / coarse.voxels)
     voxels = plan.scales[0].box.voxels
     made = voxels * fine.made_seconds / fine.voxels + (plan.voxels - voxels) * coarse.made_seconds / coarse.voxels
-    seconds = _START_SECONDS + _reading_seconds(plan, fine, front) + (made + _copying_seconds(plan, stored)) / _at_once(plan)
+    seconds = _START_SECONDS + _reading_seconds(plan, fine, looks) + (made + _copying_seconds(plan, stored)) / _at_once(plan)
     return Estimate(_files(plan), round(stored), seconds)
 
 
@@ -101,30 +111,71 @@ def _at_once(plan: Plan) -> int:
     return max(1, min(plan.workers, math.prod(plan.stages[0].tiles_shape)))
 
 
-def _reading_seconds(plan: Plan, fine: _Sample, front: _Front | None) -> float:
+def _reading_seconds(plan: Plan, fine: _Sample, looks: tuple[_Look, ...]) -> float:
     """Return what reading the source takes, by all workers or, where there is one stream, by one."""
     voxels = plan.scales[0].box.voxels
-    if front is not None:
-        return voxels * front.seconds / math.prod(front.voxels.shape[:3])
+    each = fine.read_seconds / max(1, fine.read_voxels)
+    if looks:
+        each = sum(look.seconds for look in looks) / sum(look.box.voxels for look in looks)
+    if _is_stream(plan):
+        return voxels * each
     times = 1.0 if plan.unit else times_read(plan.source.shape, plan.source.block, plan.stages[0].tile)
-    return voxels * times * fine.read_seconds / max(1, fine.read_voxels) / _at_once(plan)
+    return voxels * times * each / _at_once(plan)
+
+
+def _is_mapped(plan: Plan) -> bool:
+    return plan.source.block == (1, 1, 1)
 
 
 def _copying_seconds(plan: Plan, stored: float) -> float:
-    copied = 2 * plan.unpacked_bytes + (stored if plan.layout == "sharded" else 0)
+    source = plan.source
+    mapped = math.prod(source.shape) * source.num_channels * source.dtype.itemsize if _is_mapped(plan) else 0
+    copied = mapped + 2 * plan.unpacked_bytes + (stored if plan.layout == "sharded" else 0)
     return copied / _COPIED_BYTES_A_SECOND
 
 
-def _front(plan: Plan) -> _Front | None:
+def _is_stream(plan: Plan) -> bool:
     source = plan.source
-    if source.block != source.shape or math.prod(source.shape) <= math.prod(plan.scales[0].chunk_size):
-        return None
-    x, y, z = source.shape
-    slice_bytes = x * y * source.num_channels * source.dtype.itemsize
-    box = Box((0, 0, 0), (x, y, min(z, max(1, _FRONT_BYTES // slice_bytes))))
+    return source.block == source.shape and math.prod(source.shape) > math.prod(plan.scales[0].chunk_size)
+
+
+def _looks(plan: Plan) -> tuple[_Look, ...]:
+    """Read a source in a few places where reading its chunks one by one would take too long, else in none."""
+    source = plan.source
+    voxel = source.num_channels * source.dtype.itemsize
+    if _is_stream(plan):
+        x, y, z = source.shape
+        return (_look(plan, Box((0, 0, 0), (x, y, min(z, max(1, _FRONT_BYTES // (x * y * voxel)))))),)
+    boxes = _separate_boxes(plan, _SAMPLES, pooled=False)
+    if sum(_met(source.shape, source.block, box) for box in boxes) * voxel <= _SEPARATE_BYTES:
+        return ()
+    extents = _look_extents(plan, _LOOK_BYTES // voxel)
+    starts = {
+        tuple((2 * i + 1) * n // (2 * _LOOKS) // e * e for n, e in zip(source.shape, extents, strict=True)) for i in range(_LOOKS)
+    }
+    return tuple(_look(plan, Box((0, 0, 0), extents).shifted((x, y, z))) for x, y, z in sorted(starts))
+
+
+def _look(plan: Plan, box: Box) -> _Look:
+    box = box.intersection(Box((0, 0, 0), plan.source.shape))
     began = time.perf_counter()
-    voxels = source.read(box)
-    return _Front(voxels, time.perf_counter() - began)
+    voxels = plan.source.read(box)
+    return _Look(box, voxels, time.perf_counter() - began)
+
+
+def _look_extents(plan: Plan, most_voxels: int) -> Triple:
+    """Return whole blocks of at most so many voxels, or one block, that no chunk of the second scale exceeds by far."""
+    shape, chunk = plan.source.shape, _chunk_extents(plan, pooled=len(plan.scales) > 1)
+    extents = plan.source.block
+    while True:
+        growing = [axis for axis in range(3) if extents[axis] < min(chunk[axis], shape[axis])]
+        if not growing:
+            return extents
+        axis = min(growing, key=lambda axis: extents[axis])
+        x, y, z = (n * 2 if a == axis else n for a, n in enumerate(extents))
+        if math.prod(min(n, e) for n, e in zip(shape, (x, y, z), strict=True)) > most_voxels:
+            return extents
+        extents = (x, y, z)
 
 
 def _cells(shape: Triple, count: int) -> list[Triple]:
@@ -134,48 +185,64 @@ def _cells(shape: Triple, count: int) -> list[Triple]:
     return [(n % shape[0], n // shape[0] % shape[1], n // (shape[0] * shape[1])) for n in picked]
 
 
-def _measured(plan: Plan, front: _Front | None, count: int, *, pooled: bool) -> _Sample:
+def _measured(plan: Plan, looks: tuple[_Look, ...], count: int, *, pooled: bool) -> _Sample:
     voxels = stored = read_voxels = 0
-    read_seconds = 0.0
+    read_seconds = made_seconds = 0.0
     began = time.perf_counter()
-    for box in _boxes(plan, front, count, pooled):
+    for box, look in _boxes(plan, looks, count, pooled):
+        if _is_mapped(plan):
+            plan.source.read(box).copy()  # pages that many chunks share come from the disk once, not for each of them
         started = time.perf_counter()
-        part = _read(plan, front, box)
-        read_seconds += time.perf_counter() - started
+        read = look.voxels[box.slices(look.box.start)] if look else plan.source.read(box)
+        part = np.asfortranarray(convert_voxels(read, plan.chunk_format.data_type, plan.layer)[0])
+        converted = time.perf_counter()
         read_voxels += _met(plan.source.shape, plan.source.block, box)
         chunk = _pooled(plan, part, box) if pooled else part
         voxels += math.prod(chunk.shape[:3])
         stored += _stored_bytes(plan, chunk)
+        read_seconds += converted - started
+        made_seconds += time.perf_counter() - converted
         if time.perf_counter() - began > _SAMPLING_SECONDS:
             break
-    return _Sample(voxels, stored, time.perf_counter() - began - read_seconds, read_voxels, read_seconds)
+    return _Sample(voxels, stored, made_seconds, read_voxels, read_seconds)
 
 
-def _boxes(plan: Plan, front: _Front | None, count: int, pooled: bool) -> list[Box]:
-    """Return boxes of source voxels, counted from its first, that are chunks of the first scale or become one of the second."""
-    shape = front.voxels.shape[:3] if front else plan.source.shape
-    extents = plan.scales[0].chunk_size
-    if pooled:
-        x, y, z = (c * s for c, s in zip(plan.scales[1].chunk_size, plan.scales[1].step, strict=True))
-        extents = (x, y, z)
-    # Chunks that only the front cuts are left out, those that the volume's end cuts are not.
-    whole_cells = zip(shape, plan.source.shape, extents, strict=True)
-    x, y, z = (-(-n // e) if n == end else max(1, n // e) for n, end, e in whole_cells)
-    whole = Box((0, 0, 0), (shape[0], shape[1], shape[2]))
+def _boxes(plan: Plan, looks: tuple[_Look, ...], count: int, pooled: bool) -> Iterator[tuple[Box, _Look | None]]:
+    """Yield boxes of source voxels that are chunks of the first scale or become one of the second, and in which look they lie."""
+    if not looks:
+        yield from ((box, None) for box in _separate_boxes(plan, count, pooled))
+    # One of each look in turn, so that all are seen when time is short.
+    each = [_boxes_within(plan, look.box, -(-count // len(looks)), pooled) for look in looks]
+    for row in zip_longest(*each):
+        yield from ((box, look) for box, look in zip(row, looks, strict=True) if box is not None)
+
+
+def _separate_boxes(plan: Plan, count: int, pooled: bool) -> list[Box]:
+    return _boxes_within(plan, Box((0, 0, 0), plan.source.shape), count, pooled)
+
+
+def _boxes_within(plan: Plan, whole: Box, count: int, pooled: bool) -> list[Box]:
+    """Return up to count boxes, evenly over whole, each of a chunk's extents or cut where whole ends."""
+    extents = _chunk_extents(plan, pooled)
+    # Chunks that only the end of a look cuts are left out, those that the volume's end cuts are not.
+    ends = zip(whole.shape, whole.end, plan.source.shape, extents, strict=True)
+    x, y, z = (-(-n // e) if end == last else max(1, n // e) for n, end, last, e in ends)
     corners = [tuple(c * e for c, e in zip(cell, extents, strict=True)) for cell in _cells((x, y, z), count)]
-    return [Box((0, 0, 0), extents).shifted((a, b, c)).intersection(whole) for a, b, c in corners]
+    return [Box((0, 0, 0), extents).shifted((a, b, c)).shifted(whole.start).intersection(whole) for a, b, c in corners]
+
+
+def _chunk_extents(plan: Plan, pooled: bool) -> Triple:
+    """Return the source voxels x, y, z of a chunk of the first scale, or of one of the second."""
+    if not pooled:
+        return plan.scales[0].chunk_size
+    x, y, z = (c * s for c, s in zip(plan.scales[1].chunk_size, plan.scales[1].step, strict=True))
+    return x, y, z
 
 
 def _met(shape: Triple, block: Triple, box: Box) -> int:
     """Return the voxels of all blocks that a box meets."""
     parts = zip(shape, block, box.start, box.end, strict=True)
     return math.prod(min(-(-end // b) * b, n) - start // b * b for n, b, start, end in parts)
-
-
-def _read(plan: Plan, front: _Front | None, box: Box) -> NDArray[Any]:
-    """Return the voxels of a box as they are converted."""
-    read = front.voxels[box.slices()] if front else plan.source.read(box)
-    return np.asfortranarray(convert_voxels(read, plan.chunk_format.data_type, plan.layer)[0])
 
 
 def _pooled(plan: Plan, voxels: NDArray[Any], box: Box) -> NDArray[Any]:

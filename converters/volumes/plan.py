@@ -12,6 +12,8 @@ from converters.errors import OptionError, ValueRefusedError
 from converters.executor import memory_of, open_executor, workers_of
 from converters.options import ConvertOptions, byte_count
 from converters.sources.opening import open_source
+from converters.sources.packed import PackedSource
+from converters.sources.pieces.pieces import PiecesSource
 from converters.sources.source import Source, SourceOptions
 from converters.storage.storage import Layout
 from converters.volumes.blocks import fitted, times_read, unpacking_unit
@@ -128,7 +130,7 @@ def plan_volume(source: Source, options: ConvertOptions, budget: Budget) -> Plan
         scales = _sharded(scales, chunk_format)
     passes = _passes(source, scales, chunk_format, budget)
     blocks = max(math.prod(stage.tiles_shape) for stage in passes.stages)
-    planned = _PROCESS_BYTES + min(budget.workers, blocks) * passes.worker_bytes
+    planned = _PROCESS_BYTES + min(_at_once(passes.worker_bytes, budget), blocks) * passes.worker_bytes
     notes = (*source.notes, *_notes(scales, planned, budget.memory))
     stages, unit, each = passes.stages, passes.unit, passes.worker_bytes
     return Plan(source, layer, chunk_format, scales, stages, unit, layout, budget, each, planned, notes)
@@ -136,7 +138,11 @@ def plan_volume(source: Source, options: ConvertOptions, budget: Budget) -> Plan
 
 def workers_within(plan: Plan, budget: Budget) -> int:
     """Return how many blocks of a plan may be worked on at once with another budget than its own; one at least."""
-    return max(1, min(budget.workers, (budget.memory - _PROCESS_BYTES) // plan.worker_bytes))
+    return _at_once(plan.worker_bytes, budget)
+
+
+def _at_once(worker_bytes: int, budget: Budget) -> int:
+    return max(1, min(budget.workers, (budget.memory - _PROCESS_BYTES) // worker_bytes))
 
 
 def source_options(options: ConvertOptions) -> SourceOptions:
@@ -210,8 +216,15 @@ def _passes(source: Source, scales: tuple[PlannedScale, ...], chunk_format: Chun
         stages = (first, *stages[1:])
         return _Passes(stages, None, _PROCESS_BYTES + block_bytes + _tile_bytes(stages, voxel_bytes))
     unit = unit_for(source, budget)
-    unpacking = 2 * packed * _voxels_within(unit, shape)
+    unpacking = 0 if _is_spooled(source) else 2 * packed * _voxels_within(unit, shape)
     return _Passes(stages, unit, _PROCESS_BYTES + max(unpacking, _tile_bytes(stages, voxel_bytes)))
+
+
+def _is_spooled(source: Source) -> bool:
+    """Tell whether a source is a packed stream, or many: written to the disk as it is unpacked, a few MB at a time."""
+    if isinstance(source, PiecesSource):
+        return all(_is_spooled(piece.source) for piece in source.pieces)
+    return isinstance(source, PackedSource)
 
 
 def unit_for(source: Source, budget: Budget) -> Triple:

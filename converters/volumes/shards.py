@@ -1,10 +1,10 @@
 """Shards from the parts that tiles left: each shard is written once, with a few chunks in memory at a time."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class ShardTask:
 class _Piece:
     """A chunk in a part."""
 
-    file: BinaryIO
+    part: Path
     begin: int
     length: int
 
@@ -56,17 +56,17 @@ def shard_numbers(sharding: Sharding, grid_shape: Triple) -> Iterator[int]:
 def write_shard(task: ShardTask) -> BlockResult:
     """Put one shard together. Raises DiskFullError."""
     scale = task.stage.scales[task.position]
-    with ExitStack() as opened:
-        ids: list[int] = []
-        pieces: list[_Piece] = []
-        for tile in task.stage.owners(_voxels(task, scale), task.position):
-            file = opened.enter_context(open(task.parts.path(scale, tile), "rb"))
+    ids: list[int] = []
+    pieces: list[_Piece] = []
+    for tile in task.stage.owners(_voxels(task, scale), task.position):
+        path = task.parts.path(scale, tile)
+        with open(path, "rb") as file:
             entries = part_entries(file)
-            shards, _ = places(entries[:, 0], task.sharding)
-            for number, begin, length in entries[shards == task.item[0]].tolist():
-                ids.append(number)
-                pieces.append(_Piece(file, begin, length))
-        size = _write(task, scale, ids, pieces)
+        shards, _ = places(entries[:, 0], task.sharding)
+        for number, begin, length in entries[shards == task.item[0]].tolist():
+            ids.append(number)
+            pieces.append(_Piece(path, begin, length))
+    size = _write(task, scale, ids, pieces)
     return BlockResult(stored_bytes=size)
 
 
@@ -75,10 +75,12 @@ def _write(task: ShardTask, scale: PlannedScale, ids: list[int], pieces: list[_P
     frame = shard_frame(np.array(ids, np.uint64), lengths, task.sharding)
     with new_file(task.root / scale.key / shard_name(task.item[0], task.sharding)) as shard:
         shard.write(frame.head)
-        for position in frame.order.tolist():
-            piece = pieces[position]
-            piece.file.seek(piece.begin)
-            shard.write(piece.file.read(piece.length))
+        # One part is open at a time: there may be thousands. A tile's chunks mostly follow one another in a shard.
+        for path, run in groupby((pieces[position] for position in frame.order.tolist()), attrgetter("part")):
+            with open(path, "rb") as part:
+                for piece in run:
+                    part.seek(piece.begin)
+                    shard.write(part.read(piece.length))
         shard.write(frame.tail)
         return shard.tell()
 

@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import h5py
 import nibabel
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from converters.options import ConvertOptions
+from converters.sources.hdf5.reader import Hdf5Reader
+from converters.volumes import estimate as estimating
 from converters.volumes.conversion import convert
 from converters.volumes.estimate import estimate
 from converters.volumes.plan import make_plan
@@ -36,7 +39,34 @@ def test_files_and_bytes(dtype: str, encoding: str, layout: str, ending: str, tm
     options = ConvertOptions.model_validate(given)
     cost = estimate(make_plan(tmp_path / f"a{ending}", options))
     summary = convert(tmp_path / f"a{ending}", tmp_path / "dataset", options, lambda progress: None)
-    files = [path for path in (tmp_path / "dataset").rglob("*") if path.is_file() and path.name != "lock"]
+    files = [path for path in (tmp_path / "dataset").rglob("*") if path.is_file()]
     assert cost.files == len(files)
     assert cost.stored_bytes == pytest.approx(summary.record.counts["stored_bytes"], rel=0.1)
     assert 0 < cost.seconds < 60
+
+
+@pytest.mark.parametrize("chunks", [(1, 210, 190), (40, 210, 190), (170, 210, 1), (7, 11, 190)])
+def test_a_source_of_large_blocks_is_looked_at_in_a_few_places(
+    chunks: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(estimating, "_SEPARATE_BYTES", 1 << 16)
+    monkeypatch.setattr(estimating, "_LOOK_BYTES", 1 << 18)
+    read: list[int] = []
+    plain = Hdf5Reader.read
+
+    def counted(self: Hdf5Reader, index: tuple[slice, ...]) -> NDArray[Any]:
+        voxels = plain(self, index)
+        read.append(voxels.size)
+        return voxels
+
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", data=textured("uint8").T, chunks=chunks, compression="gzip")
+    given = {"resolution": (8, 8, 8), "executor": "serial", "chunk_size": (32, 32, 32), "type": "image"}
+    options = ConvertOptions.model_validate(given)
+    plan = make_plan(tmp_path / "a.h5", options)
+    monkeypatch.setattr(Hdf5Reader, "read", counted)
+    cost = estimate(plan)
+    assert len(read) <= 4
+    assert sum(read) <= 4 * max(1 << 18, 40 * 210 * 190)
+    summary = convert(tmp_path / "a.h5", tmp_path / "dataset", options, lambda progress: None)
+    assert cost.stored_bytes == pytest.approx(summary.record.counts["stored_bytes"], rel=0.1)

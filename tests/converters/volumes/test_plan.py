@@ -1,8 +1,11 @@
+import gzip
 import math
 import os
 from pathlib import Path
 from typing import Any
 
+import h5py
+import nibabel
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +14,7 @@ from numpy.lib import format as npy_format
 
 from converters.errors import OptionError, SourceError, ValueRefusedError
 from converters.options import ConvertOptions, byte_count
-from converters.volumes.plan import Plan, make_plan, volume_info
+from converters.volumes.plan import Plan, make_plan, volume_info, workers_within
 
 Triple = tuple[int, int, int]
 
@@ -113,3 +116,28 @@ def test_memory_is_kept_or_the_user_is_told(
     # With the default chunks a gigabyte a worker does.
     if chunk_size is None and byte_count(memory) >= plan.workers * 10**9:
         assert not told
+
+
+def test_a_packed_stream_takes_no_memory_for_what_it_unpacks_to(tmp_path: Path) -> None:
+    sparse(tmp_path / "a.npy", (1 << 10, 1 << 10, 1 << 10))
+    header: Any = nibabel.Nifti1Header()
+    header.set_data_shape((1 << 10, 1 << 10, 1 << 10))
+    header.set_data_dtype(np.uint8)
+    header["vox_offset"] = 352
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(header.binaryblock + bytes(4)))
+    given = {"memory": "600MB", "executor": "processes:2", "axes": None}
+    plain, packed = planned(tmp_path / "a.npy", **given | {"axes": "xyz"}), planned(tmp_path / "a.nii.gz", **given)
+    assert (plain.unpacked_bytes, packed.unpacked_bytes) == (0, 1 << 30)
+    assert packed.memory_bytes == pytest.approx(plain.memory_bytes, rel=0.3)
+    assert packed.memory_bytes < 600_000_000
+    assert workers_within(packed, packed.budget) == 2
+    assert not any("--memory" in note for note in packed.notes)
+
+
+def test_blocks_that_do_not_fit_beside_each_other_are_planned_one_at_a_time(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", (512, 1024, 1024), "uint8", chunks=(256, 1024, 1024), compression="gzip")
+    plan = planned(tmp_path / "a.h5", memory="800MB", executor="processes:2", axes=None, layout="flat")
+    assert workers_within(plan, plan.budget) == 1
+    assert 2 * (256 << 20) < plan.memory_bytes < 800_000_000
+    assert not any("--memory" in note for note in plan.notes)
