@@ -18,7 +18,7 @@ from formats.errors import InfoError
 from formats.grid import Box, Grid, Triple
 from formats.info import Scale, VolumeInfo, parse_volume_info
 
-_TOLERATED = 0.23
+_TOLERATED = 0.24
 """The part of the largest error by which, as a root mean square, a vertex may miss the planes of those that it stands for: the
 largest distance between the surfaces, measured over many segments, is then near to three times that."""
 _LEVELS = 3
