@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from converters.volumes.steps import Progress
+    from converters.steps import Progress
 
 Clock = Callable[[], float]
 

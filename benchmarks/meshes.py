@@ -174,7 +174,7 @@ def _points(surface: _Surface) -> NDArray[np.float64]:
 
 
 def _away(points: NDArray[np.float64], surface: _Surface) -> NDArray[np.float64]:
-    from scipy.spatial import cKDTree  # type: ignore[import-untyped]
+    from scipy.spatial import cKDTree
 
     corners = _divided(surface[0][surface[1]])
     _, near = cKDTree(corners.mean(axis=1)).query(points, k=min(_NEIGHBOURS, len(corners)))

@@ -14,7 +14,7 @@ from app.progress import progress_shown
 from converters.errors import OptionError
 from converters.meshes.importing import Imported, import_meshes
 from converters.options import ImportMeshOptions
-from converters.volumes.steps import Progress
+from converters.steps import Progress
 
 
 @with_flags

@@ -13,7 +13,7 @@ from app.progress import progress_shown
 from converters.meshes.conversion import MeshSummary, make_meshes
 from converters.meshes.export import Export, export_meshes
 from converters.options import ExportMeshOptions, MeshOptions
-from converters.volumes.steps import Progress
+from converters.steps import Progress
 
 
 @with_flags

@@ -17,7 +17,7 @@ from converters.skeletons.options import SkeletonizeOptions
 from converters.skeletons.publishing import FOLDER
 from converters.skeletons.reading import open_skeletons
 from converters.skeletons.swc_files import SwcUnit, write_swc_files
-from converters.volumes.steps import Progress, Report
+from converters.steps import Progress, Report
 
 _NAMED = 10
 """Segments that the summary names."""

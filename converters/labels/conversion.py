@@ -19,6 +19,7 @@ from converters.labels.tasks import GreySource
 from converters.record import PRIVATE, Record
 from converters.sources.opening import absolute
 from converters.sources.source import Source
+from converters.steps import Report, Work
 from converters.storage.files import new_file, raise_if_full
 from converters.volumes.conversion import (
     budget_begun,
@@ -30,7 +31,6 @@ from converters.volumes.conversion import (
     write_scales,
 )
 from converters.volumes.plan import Budget, Plan
-from converters.volumes.steps import Report, Work
 
 TABLE = "components.csv"
 """The table's name in a dataset's private folder."""

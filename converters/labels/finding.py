@@ -15,8 +15,8 @@ from converters.labels.plan import most_components
 from converters.labels.spool import BlockTable, LabelSpool
 from converters.labels.tasks import BlockTask, GreySource, count_levels, label_block
 from converters.labels.threshold import grey_values, histogram, otsu
+from converters.steps import Progress, Report, Step, Work, do_step
 from converters.volumes.plan import Budget
-from converters.volumes.steps import Progress, Report, Step, Work, do_step
 
 _FACES_BYTES = 1 << 26
 """Memory for the faces of blocks that are joined."""

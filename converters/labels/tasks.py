@@ -10,9 +10,9 @@ from converters.errors import ValueRefusedError
 from converters.labels.components import Rule, block_components
 from converters.labels.spool import LabelSpool
 from converters.labels.threshold import grey_values, halo, level_counts
+from converters.results import BlockResult
 from converters.sources.source import Source
 from converters.volumes.outputs import check_shared
-from converters.volumes.results import BlockResult
 from formats.grid import Box, Triple, chunk_name
 
 

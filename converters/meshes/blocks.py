@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from converters.meshes.clustering import Octree, clustered
 from converters.meshes.spool import write_part
 from converters.meshes.surfaces import STEPS, Surfaces, chosen, marching_cubes
-from converters.volumes.reader import VolumeReader
-from converters.volumes.results import BlockResult
+from converters.results import BlockResult
+from converters.storage.reader import VolumeReader
 from formats.grid import Box, Triple
 from formats.info import Scale
 

@@ -31,10 +31,10 @@ from converters.meshes.record import MeshRecord
 from converters.meshes.spool import read_index
 from converters.options import MeshOptions, byte_count
 from converters.record import read_record
+from converters.results import BlockResult
+from converters.steps import Report, Step, Work, do_step
 from converters.storage.storage import Layout, open_storage
 from converters.volumes.plan import Budget
-from converters.volumes.results import BlockResult
-from converters.volumes.steps import Report, Step, Work, do_step
 from formats.grid import Box
 from formats.info import Sharding, sharding_members
 from formats.sharding.choice import hashed_sharding

@@ -11,8 +11,8 @@ from converters.meshes.clustering import Octree, clustered
 from converters.meshes.outputs import MeshOutput
 from converters.meshes.spool import read_surfaces
 from converters.meshes.surfaces import STEPS, Surfaces, joined, only
+from converters.results import BlockResult
 from converters.storage.files import new_file
-from converters.volumes.results import BlockResult
 from formats.grid import Box
 from formats.info import Scale
 from formats.meshes.mesh import Mesh

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.meshes.multires_object import encode_object
+from converters.results import BlockResult
 from converters.storage.files import new_file
 from converters.storage.flat import FlatStorage
 from converters.storage.storage import Storage
 from converters.volumes.outputs import check_shared
-from converters.volumes.results import BlockResult
 from formats.info import Sharding
 from formats.meshes import legacy, multires
 from formats.meshes.mesh import Mesh

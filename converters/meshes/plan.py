@@ -12,8 +12,8 @@ from converters.geometry import Lengths
 from converters.meshes.clustering import CORNERS_KEPT, Octree, make_octree
 from converters.options import MeshOptions
 from converters.storage.any_layout import AnyLayoutStorage
+from converters.storage.reader import VolumeReader
 from converters.volumes.plan import Budget
-from converters.volumes.reader import VolumeReader
 from formats.errors import InfoError
 from formats.grid import Box, Grid, Triple
 from formats.info import Scale, VolumeInfo, parse_volume_info

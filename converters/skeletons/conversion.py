@@ -15,6 +15,7 @@ from converters.errors import OptionError
 from converters.executor import memory_of, open_executor, workers_of
 from converters.options import byte_count
 from converters.record import read_record
+from converters.results import BlockResult
 from converters.skeletons.fragments import read_fragment_index
 from converters.skeletons.groups import (
     ATTRIBUTES,
@@ -37,9 +38,8 @@ from converters.skeletons.publishing import (
 )
 from converters.skeletons.record import SkeletonRecord
 from converters.skeletons.tracing import BlockTask, fragments_path, trace_block
+from converters.steps import Report, Step, Work, do_step
 from converters.volumes.plan import Budget
-from converters.volumes.results import BlockResult
-from converters.volumes.steps import Report, Step, Work, do_step
 from formats.grid import Triple
 from formats.info import Sharding
 from formats.sharding.choice import hashed_sharding

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.results import BlockResult
 from converters.skeletons.fragments import Fragment, read_fragments
 from converters.skeletons.joining import Joined, Joining, joined
 from converters.skeletons.tracing import fragments_path
 from converters.storage.files import new_file, write_file
 from converters.volumes.outputs import check_shared
-from converters.volumes.results import BlockResult
 from formats.grid import Triple
 from formats.gzip import compress
 from formats.info import Scale, Sharding

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.results import BlockResult
 from converters.skeletons.fragments import Fragment, write_fragments
 from converters.skeletons.parameters import Parameters
+from converters.storage.reader import VolumeReader
 from converters.volumes.outputs import check_shared
-from converters.volumes.reader import VolumeReader
-from converters.volumes.results import BlockResult
 from formats.grid import Box, Grid, Triple, chunk_name
 from formats.info import Scale
 

@@ -23,8 +23,8 @@ from converters.sources.axes import Arrangement, arrange
 from converters.sources.fingerprints import files_fingerprint
 from converters.sources.source import Report, Source, SourceOptions
 from converters.storage.any_layout import AnyLayoutStorage
+from converters.storage.reader import VolumeReader, chunk_limit, stored_name
 from converters.storage.remote import SCHEMES, RefusedError, RemoteStorage, Url, split_url
-from converters.volumes.reader import VolumeReader, chunk_limit, stored_name
 from formats.chunks import check_chunk_format
 from formats.errors import FormatError
 from formats.grid import Box, Grid, Triple, morton_bits

@@ -14,18 +14,18 @@ from converters.claim import Claim, Request, check_place, claim, done_before, se
 from converters.executor import open_executor, workers_of
 from converters.options import ConvertOptions
 from converters.record import Contrast, Record
+from converters.results import BlockResult
 from converters.sources.opening import absolute
 from converters.sources.source import Source
+from converters.steps import Progress, Report, Step, Work, do_step
+from converters.storage.reader import VolumeReader
 from converters.storage.storage import open_storage
 from converters.volumes.contrast import contrast_of, sample_stride
 from converters.volumes.inputs import Input, SourceInput, Spool
 from converters.volumes.outputs import ChunkFiles, Output, ShardParts
 from converters.volumes.plan import Budget, Plan, budget_of, make_plan, unit_for, volume_info, workers_within
-from converters.volumes.reader import VolumeReader
-from converters.volumes.results import BlockResult
 from converters.volumes.shards import ShardTask, shard_numbers, write_shard
 from converters.volumes.stages import Stage
-from converters.volumes.steps import Progress, Report, Step, Work, do_step
 from converters.volumes.tasks import TileTask, convert_tile, prepare_worker
 from converters.volumes.thumbnail import thumbnail
 from converters.volumes.unpacking import UnpackedSource, unpack

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from converters.results import BlockResult
 from converters.storage.files import new_file
 from converters.volumes.outputs import ShardParts, part_entries
-from converters.volumes.results import BlockResult
 from converters.volumes.scales import PlannedScale
 from converters.volumes.stages import Stage
 from formats.grid import Box, Triple

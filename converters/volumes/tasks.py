@@ -10,10 +10,10 @@ from converters.data_types import LayerType
 from converters.geometry import pooled_box, unpooled_box
 from converters.pooling.average import average_pooling
 from converters.pooling.mode import mode_pooling
+from converters.results import BlockResult
 from converters.volumes.contrast import sampled
 from converters.volumes.inputs import Input, Spool
 from converters.volumes.outputs import ChunkSink, Output, check_shared
-from converters.volumes.results import BlockResult
 from converters.volumes.stages import Stage
 from formats.chunks import ChunkFormat, encode_chunk
 from formats.grid import Box, Triple, chunk_name

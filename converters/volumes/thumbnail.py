@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from converters.geometry import Affine
 from converters.record import Contrast
-from converters.volumes.reader import VolumeReader
+from converters.storage.reader import VolumeReader
 from formats.grid import Box
 from formats.info import Scale
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from converters.errors import DamagedError
 from converters.geometry import Geometry
+from converters.results import BlockResult
 from converters.sources.source import Report, Source
 from converters.storage.files import write_file
 from converters.volumes.outputs import check_shared
-from converters.volumes.results import BlockResult
 from formats.grid import Box, Grid, Triple, chunk_name
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from converters.storage.reader import VolumeReader
 from converters.storage.storage import open_storage
-from converters.volumes.reader import VolumeReader
 from formats.info import parse_volume_info
 
 SHAPE = (70, 65, 33)

@@ -22,8 +22,8 @@ from converters.options import ConvertOptions
 from converters.record import read_record
 from converters.sources.opening import open_source
 from converters.sources.source import SourceOptions
+from converters.steps import Progress
 from converters.volumes.conversion import convert
-from converters.volumes.steps import Progress
 from formats.grid import Box
 from tests.converters.labels import reference
 from tests.converters.watching import files_of

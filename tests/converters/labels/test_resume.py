@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from converters.labels.conversion import label
 from converters.labels.options import LabelOptions
-from converters.volumes.steps import Progress
+from converters.steps import Progress
 from tests.converters.dask_cluster import Cluster, started_cluster
 from tests.converters.watching import assert_nothing_runs, ended, files_of, started
 

@@ -21,8 +21,8 @@ from converters.meshes.importing import import_meshes
 from converters.meshes.reading import open_meshes
 from converters.meshes.record import read_mesh_record
 from converters.options import ConvertOptions, ImportMeshOptions, MeshOptions
+from converters.steps import Progress
 from converters.volumes.conversion import convert
-from converters.volumes.steps import Progress
 
 BALL = trimesh.creation.icosphere(subdivisions=3, radius=400.0)
 

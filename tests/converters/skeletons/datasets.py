@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from converters.options import ConvertOptions
 from converters.skeletons.options import SkeletonizeOptions
 from converters.skeletons.reading import open_skeletons
+from converters.steps import Progress
 from converters.volumes.conversion import convert
-from converters.volumes.steps import Progress
 from formats.skeletons.skeleton import Skeleton
 
 RESOLUTION = (32.0, 32.0, 32.0)

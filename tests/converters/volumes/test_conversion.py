@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from converters.executor import open_executor
 from converters.options import ConvertOptions
 from converters.record import read_record
+from converters.storage.reader import VolumeReader
 from converters.storage.storage import Layout, open_storage
 from converters.volumes import conversion
 from converters.volumes.conversion import Progress, Summary, convert
-from converters.volumes.reader import VolumeReader
 from converters.volumes.stages import Stage
 from formats.info import parse_volume_info
 from tests.converters.reference import mode, pooled, pooled_average

@@ -12,8 +12,8 @@ from converters.geometry import Affine
 from converters.options import ConvertOptions
 from converters.record import Contrast
 from converters.storage.flat import FlatStorage
+from converters.storage.reader import VolumeReader
 from converters.volumes.conversion import Progress, convert
-from converters.volumes.reader import VolumeReader
 from converters.volumes.thumbnail import EDGE, thumbnail
 from formats.grid import chunk_name
 from formats.info import Scale, VolumeInfo

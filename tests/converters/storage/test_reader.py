@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from converters.errors import DatasetError
 from converters.storage.flat import FlatStorage
 from converters.storage.nested import NestedStorage
-from converters.volumes.reader import VolumeReader
+from converters.storage.reader import VolumeReader
 from formats.grid import Box, Triple, chunk_name
 from formats.info import Scale, VolumeInfo, parse_volume_info
 from tests.formats.sharding.shards import our_shards

@@ -1,4 +1,4 @@
-"""One step of a conversion after the other: its blocks through the executor, what they gave into the journal."""
+"""One step of a run after the other: its blocks through the executor, what they gave into the journal."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from converters.errors import DamagedError
 from converters.executor import Failure, run
 from converters.journal import Item, Journal
-from converters.volumes.results import BlockResult, decode_result, encode_result
+from converters.results import BlockResult, decode_result, encode_result
 
 
 @dataclass(frozen=True)
