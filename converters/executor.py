@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from multiprocessing.connection import wait as wait_for_handles
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from converters.cluster import ClusterExecutor, is_killed_worker, open_cluster
@@ -86,6 +87,15 @@ def memory_of(executor: Executor) -> int:
     Raises WorkerError when the cluster's scheduler is gone.
     """
     return executor.memory_bytes() if isinstance(executor, ClusterExecutor) else available_memory()
+
+
+def place_for_workers(path: Path | str, executor: str) -> str:
+    """Return a path as the executor's workers have to be told it: those of a cluster run in folders of their own.
+
+    A URL stays as it is.
+    """
+    text = os.fspath(path)
+    return os.path.abspath(text) if "://" in executor and "://" not in text else text
 
 
 def open_executor(executor: str) -> Executor:

@@ -110,7 +110,7 @@ def plan_text(planned: Plan, cost: Estimate) -> str:
         ("voxel", lengths(planned.source.geometry.resolution)),
         ("type", f"{planned.layer}, {planned.source.dtype} -> {form.data_type}, {form.encoding}, {planned.layout}"),
         *(("scale", _scale_text(scale.box.shape, scale.resolution, scale.chunk_size)) for scale in planned.scales),
-        ("files", f"{cost.files}, {planned.chunks} of them chunks"),
+        ("files", f"{cost.files}, {planned.chunks} {'chunks in shards' if planned.layout == 'sharded' else 'of them chunks'}"),
         (
             "bytes",
             f"about {amount(cost.stored_bytes, 'bytes')}, {amount(_uncompressed_bytes(planned), 'bytes')} before compression",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from converters.claim import Claim, Request, check_place, claim, done_before, settle
 from converters.errors import DatasetError, OptionError
+from converters.executor import place_for_workers
 from converters.labels.components import Rule
 from converters.labels.finding import Blocks, gathered, joined, label_blocks, otsu_threshold
 from converters.labels.joining import Components, label_type
@@ -73,6 +74,7 @@ def label(source: Path | str, dataset: Path, options: LabelOptions, report: Repo
 
     Raises ConverterError. Whatever happens, nothing half written can be seen under the viewer's names.
     """
+    source, dataset = place_for_workers(source, options.executor), Path(place_for_workers(dataset, options.executor))
     with executor_for(source, volume_options(options)) as executor:
         summary = _label(source, dataset, options, executor, report)
     if options.table is not None:

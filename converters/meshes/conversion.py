@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.errors import DatasetError, OptionError
-from converters.executor import memory_of, open_executor, workers_of
+from converters.executor import memory_of, open_executor, place_for_workers, workers_of
 from converters.meshes.blocks import BlockTask, MeshSource, mesh_block, part_path
 from converters.meshes.joining import GroupTask, mesh_group, told_path
 from converters.meshes.outputs import (
@@ -76,6 +76,7 @@ def make_meshes(dataset: Path, options: MeshOptions, report: Report) -> MeshSumm
 
     Raises ConverterError. Whatever happens, nothing half written can be seen under the viewer's names.
     """
+    dataset = Path(place_for_workers(dataset, options.executor))
     finish_publishing(dataset)
     with open_executor(options.executor) as executor:
         return _make(dataset, options, executor, report)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.errors import OptionError
-from converters.executor import memory_of, open_executor, workers_of
+from converters.executor import memory_of, open_executor, place_for_workers, workers_of
 from converters.options import byte_count
 from converters.record import read_record
 from converters.results import BlockResult
@@ -85,6 +85,7 @@ def make_skeletons(dataset: Path, options: SkeletonizeOptions, report: Report) -
 
     Raises ConverterError. Whatever happens, nothing half written can be seen under the viewer's names.
     """
+    dataset = Path(place_for_workers(dataset, options.executor))
     finish_publishing(dataset)
     with open_executor(options.executor) as executor:
         return _make(dataset, options, executor, report)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.claim import Claim, Request, check_place, claim, done_before, settle
-from converters.executor import open_executor, workers_of
+from converters.executor import open_executor, place_for_workers, workers_of
 from converters.options import ConvertOptions
 from converters.record import Contrast, Record
 from converters.results import BlockResult
@@ -60,11 +60,12 @@ def convert(source: Path | str, dataset: Path, options: ConvertOptions, report: 
 
     Raises ConverterError. Whatever happens, nothing half written can be seen under the viewer's names.
     """
+    source, dataset = place_for_workers(source, options.executor), Path(place_for_workers(dataset, options.executor))
     with executor_for(source, options) as executor:
         return _convert(source, dataset, options, executor, report)
 
 
-def _convert(source: Path | str, dataset: Path, options: ConvertOptions, executor: Executor, report: Report) -> Summary:
+def _convert(source: str, dataset: Path, options: ConvertOptions, executor: Executor, report: Report) -> Summary:
     settle(dataset)
     budget = budget_of(options, executor)
     plan = make_plan(source, options, budget)

@@ -96,3 +96,13 @@ def test_a_dataset_that_is_on_no_shared_disk(tmp_path: Path) -> None:
         "the dataset must lie under the same path, on a disk that all workers share",
         str(caught.value),
     )
+
+
+def test_paths_are_told_to_workers_from_the_root(
+    cluster: Cluster, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    summary = convert(source.name, Path("dataset"), options(executor=cluster.address), quiet)
+    assert summary.dataset == tmp_path / "dataset"
+    convert(source, tmp_path / "serial", options(executor="serial"), quiet)
+    assert files_of(tmp_path / "dataset") == files_of(tmp_path / "serial")
