@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any
 
 from converters.errors import OptionError, WorkerError
@@ -202,6 +201,8 @@ def _check_workers(client: Any, address: str) -> None:
             f"the scheduler at {address} has had no worker for {_WORKER_SECONDS} seconds; "
             f"start some: dask worker {address} --nthreads 1"
         ) from error
+    from importlib.metadata import version  # costs each local worker that starts more than all the rest of this module
+
     ours = version("glassine")
     for worker, theirs in client.run(version, "glassine", on_error="return").items():
         if theirs != ours:

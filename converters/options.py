@@ -53,7 +53,7 @@ _PROCESSES = "processes"
 class Options(BaseModel):
     """What all option models share."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class _EncodingOptions(Options):

@@ -104,7 +104,7 @@ def test_plan_writes_nothing(scan: Path, capsys: pytest.CaptureFixture[str]):
     assert "x=20, y=22, z=18 voxels" in out
     assert "2 x 2 x 3 mm" in out
     assert "image, int16 -> int16, raw" in out
-    assert "files   4, 1 of them chunks" in out
+    assert "files   5, 1 of them chunks" in out
     assert "\nbytes   about " in out
     assert "\ntime    about " in out
     assert sorted(scan.parent.iterdir()) == before
@@ -116,7 +116,7 @@ def test_plan_for_a_program(scan: Path, capsys: pytest.CaptureFixture[str]):
     assert plan["shape"] == [20, 22, 18]
     assert plan["resolution"] == [2e6, 2e6, 3e6]
     assert plan["scales"][0]["chunk_size"] == [16, 16, 8]
-    assert plan["files_about"] == plan["chunks"] + 3
+    assert plan["files_about"] == plan["chunks"] + 4
     assert plan["stored_bytes_about"] > 0
     assert plan["seconds_about"] > 0
     assert plan["chunks"] == 2 * 2 * 3 + sum(

@@ -369,7 +369,7 @@ def test_every_reader_has_a_row(tmp_path: Path) -> None:
         readers |= {reader for names, reader in opening._FOLDERS if any((place / file).is_file() for file in names)}
     # .HEAD and .BRIK have no library that writes them: test_afni.py reads those that come with nibabel.
     every = {reader for _, reader in (*opening._READERS, *opening._FOLDERS)}
-    assert every - readers <= {"afni:open_afni", "slices:open_slice"}
+    assert every - readers <= {"brain.afni:open_afni", "slices.slices:open_slice"}
 
 
 INTEGERS = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8")

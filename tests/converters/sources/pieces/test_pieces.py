@@ -223,7 +223,7 @@ def test_the_voxel_size_is_that_of_the_pieces(tmp_path):
         "x{0}.h5: the voxels of x0.h5 are 8, 9, 40 nm large and those of x1.h5 8, 9, 50 nm: add --resolution X,Y,Z in nm"
     )
     save(tmp_path / "x1.h5", numbers((3, 3, 3)))
-    assert error_of(tmp_path / "x{0}.h5").startswith("x1.h5: its metadata tells a voxel size x, y, z of nothing")
+    assert error_of(tmp_path / "x{0}.h5").startswith("x1.h5: its metadata tells no voxel size")
     assert opened(tmp_path / "x{0}.h5").geometry == Geometry(NM)
 
 
