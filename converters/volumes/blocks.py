@@ -4,6 +4,7 @@ A tile that cuts through a compressed chunk or a TIFF's page pays for the whole 
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 from converters.volumes.stages import Stage
@@ -37,6 +38,19 @@ def fitted(stage: Stage, block: Triple, most_voxels: int, tiles: int) -> Stage |
     return replace(stage, tile=tile) if times_read(shape, block, tile) <= _MOST else None
 
 
+def fitted_stages(ways: Iterable[tuple[Stage, ...]], block: Triple, most_voxels: int, tiles: int) -> tuple[Stage, ...] | None:
+    """Return, of several ways through a volume, the one whose first stage, fitted, reads the source the fewest times.
+
+    Of equal ones the first; None where none can be fitted. most_voxels, tiles: as for fitted.
+    """
+    best: tuple[Stage, ...] | None = None
+    for stages in ways:
+        first = fitted(stages[0], block, most_voxels, tiles)
+        if first is not None and (best is None or _times(first, block) < _times(best[0], block)):
+            best = (first, *stages[1:])
+    return best
+
+
 def unpacking_unit(shape: Triple, block: Triple, most_voxels: int) -> Triple:
     """Return the voxels x, y, z that are unpacked at a time: whole blocks, so that each is read once."""
     unit = block
@@ -47,6 +61,10 @@ def unpacking_unit(shape: Triple, block: Triple, most_voxels: int) -> Triple:
                 break
             unit = larger
     return unit
+
+
+def _times(stage: Stage, block: Triple) -> float:
+    return times_read(stage.scales[0].box.shape, block, stage.tile)
 
 
 def _along(extent: int, block: int, tile: int) -> float:

@@ -16,9 +16,9 @@ from converters.sources.packed import PackedSource
 from converters.sources.pieces.pieces import PiecesSource
 from converters.sources.source import Source, SourceOptions
 from converters.storage.storage import Layout
-from converters.volumes.blocks import fitted, times_read, unpacking_unit
+from converters.volumes.blocks import fitted_stages, times_read, unpacking_unit
 from converters.volumes.scales import PlannedScale, default_chunk_size, plan_scales
-from converters.volumes.stages import Stage, plan_stages
+from converters.volumes.stages import Stage, flat_stages, plan_stages
 from formats.chunks import GZIPPED, ChunkFormat, check_chunk_format, check_chunk_size
 from formats.errors import EncodeError
 from formats.grid import Triple
@@ -206,15 +206,15 @@ def _passes(source: Source, scales: tuple[PlannedScale, ...], chunk_format: Chun
     voxel_bytes = _working_bytes(source, chunk_format)
     # A block is there twice while it is unpacked: as it lies in the file or the library's buffer, and as voxels.
     block_bytes = 2 * packed * _voxels_within(block, shape) if math.prod(block) > 1 else 0
-    stages = plan_stages(scales, min(_LARGEST_TILE, share // voxel_bytes))
-    first: Stage | None = stages[0]
+    tile_voxels = min(_LARGEST_TILE, share // voxel_bytes)
+    stages = plan_stages(scales, tile_voxels)
+    whole: tuple[Stage, ...] | None = stages
     if times_read(shape, block, stages[0].tile) > 1:
         most = max(0, share - block_bytes) // voxel_bytes
-        first = fitted(stages[0], block, most, 2 * budget.workers)
+        whole = fitted_stages((stages, flat_stages(scales, tile_voxels)), block, most, 2 * budget.workers)
     tight = block_bytes > share and block != (1, 1, 1)
-    if first is not None and not tight:
-        stages = (first, *stages[1:])
-        return _Passes(stages, None, _PROCESS_BYTES + block_bytes + _tile_bytes(stages, voxel_bytes))
+    if whole is not None and not tight:
+        return _Passes(whole, None, _PROCESS_BYTES + block_bytes + _tile_bytes(whole, voxel_bytes))
     unit = unit_for(source, budget)
     unpacking = 0 if _is_spooled(source) else 2 * packed * _voxels_within(unit, shape)
     return _Passes(stages, unit, _PROCESS_BYTES + max(unpacking, _tile_bytes(stages, voxel_bytes)))

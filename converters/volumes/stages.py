@@ -7,7 +7,7 @@ from scale to scale: where offsets are odd, a tile needs a halo of a few voxels 
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from converters.geometry import unpooled_box
@@ -93,6 +93,14 @@ def plan_stages(scales: tuple[PlannedScale, ...], tile_voxels: int) -> tuple[Sta
         stages.append(Stage(scales[first : last + 1], tile, first == 0))
         first = last
     return tuple(stages)
+
+
+def flat_stages(scales: tuple[PlannedScale, ...], tile_voxels: int) -> tuple[Stage, ...]:
+    """Return stages of which the first makes two scales only, from the smallest tiles: they can grow to be wide and flat."""
+    first = plan_stages(scales[:2], 1)[0]
+    if len(scales) <= 2:
+        return (first,)
+    return first, *(replace(stage, first=False) for stage in plan_stages(scales[1:], tile_voxels))
 
 
 def _last_scale(scales: tuple[PlannedScale, ...], first: int, tile_voxels: int) -> int:

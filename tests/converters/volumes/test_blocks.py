@@ -1,14 +1,14 @@
 import math
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters.geometry import Geometry
-from converters.volumes.blocks import fitted, times_read, unpacking_unit
+from converters.volumes.blocks import fitted, fitted_stages, times_read, unpacking_unit
 from converters.volumes.scales import plan_scales
-from converters.volumes.stages import plan_stages
+from converters.volumes.stages import flat_stages, plan_stages
 
 EXTENTS = st.tuples(*[st.integers(1, 40)] * 3)
 
@@ -68,3 +68,18 @@ def test_units_are_whole_blocks_within_the_memory(shape, block, most):
     assert all(n % b == 0 for n, b in zip(unit, block, strict=True))
     within = math.prod(min(n, u) for n, u in zip(shape, unit, strict=True))
     assert within <= max(most, math.prod(min(n, b) for n, b in zip(shape, block, strict=True)))
+
+
+def test_flat_tiles_read_pages_once_where_cubes_read_them_twice():
+    shape, block = (1024, 1024, 512), (1024, 1024, 1)
+    scales = plan_scales(Geometry((8.0, 8.0, 8.0)), shape, (64, 64, 64), None)
+    cubes, flat = plan_stages(scales, 1 << 24), flat_stages(scales, 1 << 24)
+    assert [stage.scales[-1].key for stage in flat][-1] == scales[-1].key
+    assert [stage.first for stage in flat] == [True] + [False] * (len(flat) - 1)
+    assert all(a.scales[-1] == b.scales[0] for a, b in pairwise(flat))
+    twice = fitted_stages((cubes,), block, 1 << 30, tiles=4)
+    once = fitted_stages((cubes, flat), block, 1 << 30, tiles=4)
+    assert twice is not None
+    assert once is not None
+    assert times_read(shape, block, twice[0].tile) == 2
+    assert (once[0].tile, times_read(shape, block, once[0].tile)) == ((1024, 1024, 128), 1)
