@@ -10,6 +10,11 @@ from typing import Any, TypeVar
 
 from formats.errors import InfoError
 
+Transform = tuple[float, ...]
+"""12 numbers, 3 x 4 in rows, from what is stored to nm."""
+
+IDENTITY: Transform = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
 LARGEST = (1 << 53) - 1
 """The largest whole number that every JSON reader, JavaScript's too, takes exactly."""
 
@@ -118,6 +123,15 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if abs(value) <= sys.float_info.max else None
+
+
+def transform(value: Any) -> Transform:
+    """Return the rows of a 3 x 4 matrix, 12 numbers."""
+    values = [number(item) for item in value] if isinstance(value, list) else []
+    found = [float(item) for item in values if item is not None and abs(item) <= LARGEST]
+    if len(found) != len(IDENTITY) or len(values) != len(IDENTITY):
+        raise UnexpectedError("12 numbers, the rows of a 3 x 4 matrix")
+    return tuple(found)
 
 
 def shown(value: Any) -> str:

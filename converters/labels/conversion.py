@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from converters.budget import Budget, budget_begun, budget_of
 from converters.claim import Claim, Request, check_place, claim, done_before, settle
 from converters.errors import DatasetError, OptionError
 from converters.executor import place_for_workers
@@ -13,7 +14,7 @@ from converters.labels.finding import Blocks, gathered, joined, label_blocks, ot
 from converters.labels.joining import Components, label_type
 from converters.labels.labelled import LabelledSource
 from converters.labels.options import LabelOptions, volume_options
-from converters.labels.plan import LabelPlan, label_budget, make_label_plan, plan_labels, rule_of
+from converters.labels.plan import LabelPlan, make_label_plan, plan_labels, rule_of
 from converters.labels.spool import LabelSpool
 from converters.labels.table import write_table
 from converters.labels.tasks import GreySource
@@ -23,7 +24,6 @@ from converters.sources.source import Source
 from converters.steps import Report, Work
 from converters.storage.files import new_file, raise_if_full
 from converters.volumes.conversion import (
-    budget_begun,
     executor_for,
     pending_of,
     publish_volume,
@@ -31,7 +31,7 @@ from converters.volumes.conversion import (
     volume_record,
     write_scales,
 )
-from converters.volumes.plan import Budget, Plan
+from converters.volumes.plan import Plan
 
 TABLE = "components.csv"
 """The table's name in a dataset's private folder."""
@@ -84,7 +84,7 @@ def label(source: Path | str, dataset: Path, options: LabelOptions, report: Repo
 
 def _label(source: Path | str, dataset: Path, options: LabelOptions, executor: Executor, report: Report) -> LabelSummary:
     settle(dataset)
-    budget = label_budget(options, executor)
+    budget = budget_of(options.memory, executor)
     plan = make_label_plan(source, options, budget)
     told = {"command": "label", **options.model_dump(mode="json", exclude=_OPTIONS_OF_THE_RUN)}
     request = Request(version("glassine"), absolute(source), plan.source.fingerprint(), told)
@@ -94,7 +94,7 @@ def _label(source: Path | str, dataset: Path, options: LabelOptions, executor: E
     check_place(dataset, request, overwrite=options.overwrite)
     with claim(dataset, request, overwrite=options.overwrite) as held:
         begun, again = sum(len(items) for items in held.journal.done.values()), len(held.journal.begun)
-        kept = budget_begun(held, budget)
+        kept = budget_begun(held.journal, budget)
         if kept != budget:
             plan = make_label_plan(source, options, kept)
         work = Work(executor, held.journal, plan.pending(budget), report)

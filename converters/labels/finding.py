@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.budget import Budget
 from converters.errors import ConverterError, OptionError
 from converters.labels.components import Rule
 from converters.labels.joining import Components, Pairs, joins, named, united
@@ -16,7 +17,6 @@ from converters.labels.spool import BlockTable, LabelSpool
 from converters.labels.tasks import BlockTask, GreySource, count_levels, label_block
 from converters.labels.threshold import grey_values, histogram, otsu
 from converters.steps import Progress, Report, Step, Work, do_step
-from converters.volumes.plan import Budget
 
 _FACES_BYTES = 1 << 26
 """Memory for the faces of blocks that are joined."""

@@ -1,10 +1,10 @@
 """How a volume is labelled: what is read, in which blocks, and the plan of the volume that its labels become."""
 
 import math
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from converters.budget import Budget
 from converters.data_types import data_type
 from converters.errors import OptionError, ValueRefusedError
 from converters.labels.components import Rule
@@ -15,7 +15,7 @@ from converters.labels.spool import LabelSpool
 from converters.labels.threshold import halo
 from converters.sources.opening import open_source
 from converters.sources.source import Source
-from converters.volumes.plan import Budget, Plan, budget_of, plan_volume, source_options
+from converters.volumes.plan import Plan, plan_volume, source_options
 from converters.volumes.scales import default_chunk_size, plan_scales
 from converters.volumes.stages import plan_stages
 from formats.grid import Grid, Triple
@@ -92,11 +92,6 @@ def plan_labels(labels: LabelledSource, options: LabelOptions, budget: Budget) -
     """Decide everything about the volume of the labels. Raises OptionError."""
     # Pieces are chunks: a tile is whole ones, and nothing is gained by unpacking them first, however little memory there is.
     return replace(plan_volume(labels, volume_options(options), budget), unit=None)
-
-
-def label_budget(options: LabelOptions, executor: Executor) -> Budget:
-    """Return what a run may take now. Raises WorkerError when a cluster is gone."""
-    return budget_of(volume_options(options), executor)
 
 
 def rule_of(options: LabelOptions, threshold: float) -> Rule:

@@ -1,7 +1,6 @@
 """A segmentation gets meshes."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -12,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.budget import budget_begun, budget_of
 from converters.errors import DatasetError, OptionError
-from converters.executor import memory_of, open_executor, place_for_workers, workers_of
+from converters.executor import open_executor, place_for_workers
 from converters.meshes.blocks import BlockTask, MeshSource, mesh_block, part_path
 from converters.meshes.joining import GroupTask, mesh_group, told_path
 from converters.meshes.outputs import (
@@ -29,24 +29,22 @@ from converters.meshes.plan import MeshPlan, make_mesh_plan, plan_groups
 from converters.meshes.publishing import FOLDER, MeshClaim, check_meshes, claim_meshes, done_meshes, finish_publishing
 from converters.meshes.record import MeshRecord
 from converters.meshes.spool import read_index
-from converters.options import MeshOptions, byte_count
+from converters.options import MeshOptions
 from converters.record import read_record
 from converters.results import BlockResult
 from converters.steps import Report, Step, Work, do_step
 from converters.storage.storage import Layout, open_storage
-from converters.volumes.plan import Budget
 from formats.grid import Box
-from formats.info import Sharding, sharding_members
+from formats.info import Sharding
+from formats.meshes.info import LegacyMeshInfo, MultiresMeshInfo, encode_mesh_info
 from formats.sharding.choice import hashed_sharding
 
 _OPTIONS_OF_THE_RUN = {"memory", "executor", "overwrite"}
-_SPARE = 0.8
 _BITS = 16
 _MOST_FILES = 10_000
 """Segments whose meshes are files of their own, when nothing is said."""
 _SHOWN = 10
 """Segments that links select."""
-_IDENTITY = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,7 @@ def make_meshes(dataset: Path, options: MeshOptions, report: Report) -> MeshSumm
 
 
 def _make(dataset: Path, options: MeshOptions, executor: Executor, report: Report) -> MeshSummary:
-    memory = byte_count(options.memory) if options.memory else int(_SPARE * memory_of(executor))
-    plan = make_mesh_plan(dataset, options, Budget(memory, workers_of(executor)))
+    plan = make_mesh_plan(dataset, options, budget_of(options.memory, executor))
     request = {
         "glassine": version("glassine"),
         "fingerprint": _fingerprint(plan),
@@ -96,20 +93,13 @@ def _make(dataset: Path, options: MeshOptions, executor: Executor, report: Repor
     check_meshes(dataset, plan.info, overwrite=options.overwrite)
     with claim_meshes(dataset, request) as held:
         kept = max(0, sum(len(items) for items in held.journal.done.values()) - 1)
-        plan = _as_begun(held, options, plan)
+        kept_budget = budget_begun(held.journal, plan.budget)
+        if kept_budget != plan.budget:
+            plan = make_mesh_plan(dataset, options, kept_budget)
         work = Work(executor, held.journal, 2 * plan.budget.workers, report)
         record = _written(plan, options, held, work, request)
         held.publish(record)
     return MeshSummary(plan, record, kept=kept)
-
-
-def _as_begun(held: MeshClaim, options: MeshOptions, plan: MeshPlan) -> MeshPlan:
-    """Return the plan that the run which is gone on with had made with what memory and workers it had; else note this plan's."""
-    told = held.journal.done.get("plan", {}).get(())
-    if told is None:
-        held.journal.add("plan", (), {"memory": plan.budget.memory, "workers": plan.budget.workers})
-        return plan
-    return make_mesh_plan(plan.dataset, options, Budget(told["memory"], told["workers"]))
 
 
 def _fingerprint(plan: MeshPlan) -> dict[str, Any]:
@@ -207,16 +197,9 @@ def _layout(dataset: Path) -> Layout:
 
 
 def _mesh_info(options: MeshOptions, sharding: Sharding | None) -> bytes:
-    members: dict[str, Any] = {"@type": "neuroglancer_legacy_mesh"}
-    if options.format == "multires":
-        members = {
-            "@type": "neuroglancer_multilod_draco",
-            "vertex_quantization_bits": _BITS,
-            "transform": _IDENTITY,
-            "lod_scale_multiplier": 1,
-            **({"sharding": sharding_members(sharding)} if sharding else {}),
-        }
-    return json.dumps(members, indent=1).encode() + b"\n"
+    if options.format == "legacy":
+        return encode_mesh_info(LegacyMeshInfo())
+    return encode_mesh_info(MultiresMeshInfo(_BITS, sharding=sharding))
 
 
 def _record(plan: MeshPlan, held: MeshClaim, groups: int, results: list[BlockResult], request: dict[str, Any]) -> MeshRecord:

@@ -16,8 +16,9 @@ from converters.meshes.publishing import finish_publishing
 from converters.meshes.target import Target, find_target
 from converters.options import ImportMeshOptions
 from converters.storage.files import write_file
+from formats.members import IDENTITY
 from formats.meshes import legacy, multires
-from formats.meshes.info import IDENTITY, LegacyMeshInfo, MeshInfo, MultiresMeshInfo
+from formats.meshes.info import LegacyMeshInfo, MeshInfo, MultiresMeshInfo
 from formats.meshes.mesh import Mesh, joined, welded
 
 _BITS = 16

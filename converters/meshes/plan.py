@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.budget import Budget
 from converters.errors import DatasetError, OptionError
 from converters.geometry import Lengths
 from converters.meshes.clustering import CORNERS_KEPT, Octree, make_octree
 from converters.options import MeshOptions
 from converters.storage.any_layout import AnyLayoutStorage
 from converters.storage.reader import VolumeReader
-from converters.volumes.plan import Budget
 from formats.errors import InfoError
 from formats.grid import Box, Grid, Triple
 from formats.info import Scale, VolumeInfo, parse_volume_info

@@ -16,9 +16,9 @@ from converters.storage.any_layout import AnyLayoutStorage
 from converters.storage.files import read_file
 from formats.errors import DecodeError, FormatError
 from formats.info import Sharding, parse_volume_info
-from formats.members import read_json
+from formats.members import IDENTITY, Transform, read_json
 from formats.meshes import legacy, multires
-from formats.meshes.info import IDENTITY, MESHES, LegacyMeshInfo, MeshInfo, MultiresMeshInfo, Transform, parse_mesh_info
+from formats.meshes.info import MESHES, LegacyMeshInfo, MeshInfo, MultiresMeshInfo, parse_mesh_info
 from formats.meshes.mesh import Mesh, joined
 from formats.sharding.ids import places, shard_name
 from formats.sharding.lookup import MinishardIndex, read_data, read_minishard_index

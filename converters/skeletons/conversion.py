@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.budget import Budget, budget_begun, budget_of
 from converters.errors import OptionError
-from converters.executor import memory_of, open_executor, place_for_workers, workers_of
-from converters.options import byte_count
+from converters.executor import open_executor, place_for_workers
 from converters.record import read_record
 from converters.results import BlockResult
 from converters.skeletons.fragments import read_fragment_index
@@ -39,15 +39,12 @@ from converters.skeletons.publishing import (
 from converters.skeletons.record import SkeletonRecord
 from converters.skeletons.tracing import BlockTask, fragments_path, trace_block
 from converters.steps import Report, Step, Work, do_step
-from converters.volumes.plan import Budget
 from formats.grid import Triple
 from formats.info import Sharding
 from formats.sharding.choice import hashed_sharding
 from formats.skeletons.info import SkeletonInfo, encode_skeleton_info
 
 _OPTIONS_OF_THE_RUN = {"memory", "executor", "overwrite"}
-_SPARE = 0.8
-"""The part of the memory that is free which a run takes, when nothing is said."""
 _MOST_FILES = 10_000
 """Segments whose skeletons are files of their own, when nothing is said."""
 _GROUP_VERTICES = 2_000_000
@@ -92,8 +89,7 @@ def make_skeletons(dataset: Path, options: SkeletonizeOptions, report: Report) -
 
 
 def _make(dataset: Path, options: SkeletonizeOptions, executor: Executor, report: Report) -> SkeletonSummary:
-    memory = byte_count(options.memory) if options.memory else int(_SPARE * memory_of(executor))
-    plan = make_skeleton_plan(dataset, options, Budget(memory, workers_of(executor)))
+    plan = make_skeleton_plan(dataset, options, budget_of(options.memory, executor))
     request = _request(plan, options)
     before = done_skeletons(dataset, request)
     if before is not None:
@@ -101,7 +97,9 @@ def _make(dataset: Path, options: SkeletonizeOptions, executor: Executor, report
     check_skeletons(dataset, plan.info, overwrite=options.overwrite)
     with claim_skeletons(dataset, request) as held:
         kept = max(0, sum(len(items) for items in held.journal.done.values()) - 1)
-        plan = _as_begun(held, options, plan)
+        kept_budget = budget_begun(held.journal, plan.budget)
+        if kept_budget != plan.budget:
+            plan = make_skeleton_plan(dataset, options, kept_budget)
         record = _write(plan, options, held, Work(executor, held.journal, 2 * plan.budget.workers, report))
     return SkeletonSummary(plan, record, kept=kept)
 
@@ -116,15 +114,6 @@ def _request(plan: SkeletonPlan, options: SkeletonizeOptions) -> dict[str, Any]:
         "source": None if record is None else [record.source, record.fingerprint, record.options],
         "options": options.model_dump(mode="json", exclude=_OPTIONS_OF_THE_RUN),
     }
-
-
-def _as_begun(held: SkeletonClaim, options: SkeletonizeOptions, plan: SkeletonPlan) -> SkeletonPlan:
-    """Return the plan that the run which is gone on with had made with what memory and workers it had; else note this plan's."""
-    told = held.journal.done.get("plan", {}).get(())
-    if told is None:
-        held.journal.add("plan", (), {"memory": plan.budget.memory, "workers": plan.budget.workers})
-        return plan
-    return make_skeleton_plan(plan.dataset, options, Budget(told["memory"], told["workers"]))
 
 
 def _write(plan: SkeletonPlan, options: SkeletonizeOptions, held: SkeletonClaim, work: Work) -> SkeletonRecord:

@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.budget import Budget
 from converters.errors import DatasetError, OptionError
 from converters.skeletons.options import SkeletonizeOptions
 from converters.skeletons.parameters import Parameters, parameters_of
 from converters.storage.any_layout import AnyLayoutStorage
 from converters.storage.reader import VolumeReader
-from converters.volumes.plan import Budget
 from formats.errors import InfoError
 from formats.grid import Grid, Triple
 from formats.info import Scale, VolumeInfo, parse_volume_info

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from converters.budget import Budget, budget_begun, budget_of
 from converters.claim import Claim, Request, check_place, claim, done_before, settle
 from converters.executor import open_executor, place_for_workers, workers_of
 from converters.options import ConvertOptions
@@ -23,7 +24,7 @@ from converters.storage.storage import open_storage
 from converters.volumes.contrast import contrast_of, sample_stride
 from converters.volumes.inputs import Input, SourceInput, Spool
 from converters.volumes.outputs import ChunkFiles, Output, ShardParts
-from converters.volumes.plan import Budget, Plan, budget_of, make_plan, unit_for, volume_info, workers_within
+from converters.volumes.plan import Plan, make_plan, unit_for, volume_info, workers_within
 from converters.volumes.shards import ShardTask, shard_numbers, write_shard
 from converters.volumes.stages import Stage
 from converters.volumes.tasks import TileTask, convert_tile, prepare_worker
@@ -67,7 +68,7 @@ def convert(source: Path | str, dataset: Path, options: ConvertOptions, report: 
 
 def _convert(source: str, dataset: Path, options: ConvertOptions, executor: Executor, report: Report) -> Summary:
     settle(dataset)
-    budget = budget_of(options, executor)
+    budget = budget_of(options.memory, executor)
     plan = make_plan(source, options, budget)
     request = _request(source, plan, options)
     before = done_before(dataset, request)
@@ -76,7 +77,7 @@ def _convert(source: str, dataset: Path, options: ConvertOptions, executor: Exec
     check_place(dataset, request, overwrite=options.overwrite)
     with claim(dataset, request, overwrite=options.overwrite) as held:
         begun, again = sum(len(items) for items in held.journal.done.values()), len(held.journal.begun)
-        kept = budget_begun(held, plan.budget)
+        kept = budget_begun(held.journal, plan.budget)
         if kept != plan.budget:
             plan = make_plan(source, options, kept)
         work = Work(executor, held.journal, pending_of(plan, budget), report)
@@ -96,15 +97,6 @@ def pending_of(plan: Plan, budget: Budget) -> int:
     """Return how many blocks the executor is given at a time: enough to keep its workers busy, if there is memory for all."""
     within = workers_within(plan, budget)
     return 2 * budget.workers if within == budget.workers else within
-
-
-def budget_begun(held: Claim, budget: Budget) -> Budget:
-    """Return the memory and workers of the run that is gone on with, whose plan is kept; else note this run's."""
-    told = held.journal.done.get("plan", {}).get(())
-    if told is None:
-        held.journal.add("plan", (), {"memory": budget.memory, "workers": budget.workers})
-        return budget
-    return Budget(told["memory"], told["workers"])
 
 
 def _request(source: Path | str, plan: Plan, options: ConvertOptions) -> Request:

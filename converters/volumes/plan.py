@@ -1,16 +1,16 @@
 """What a conversion will do, decided before anything is written."""
 
 import math
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from converters.budget import Budget, budget_of
 from converters.data_types import LayerType, data_type, layer_type
 from converters.errors import OptionError, ValueRefusedError
-from converters.executor import memory_of, open_executor, workers_of
-from converters.options import ConvertOptions, byte_count
+from converters.executor import open_executor
+from converters.options import ConvertOptions
 from converters.sources.opening import open_source
 from converters.sources.packed import PackedSource
 from converters.sources.pieces.pieces import PiecesSource
@@ -36,17 +36,6 @@ _EXACT_FLOAT32 = 1 << 24
 
 _MOST_FILES = 10_000
 """Chunks of a dataset that are a file each, when nothing is said."""
-
-_SPARE = 0.8
-"""The part of the memory that is free which a run takes, when nothing is said."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a run may take: bytes of memory over all its processes, and how many blocks it works on at once."""
-
-    memory: int
-    workers: int
 
 
 @dataclass(frozen=True)
@@ -99,15 +88,6 @@ class _Passes:
     worker_bytes: int
 
 
-def budget_of(options: ConvertOptions, executor: Executor) -> Budget:
-    """Return what a run may take now: the memory that the options say, else most of what its workers' machines leave.
-
-    Raises WorkerError when a cluster is gone.
-    """
-    memory = byte_count(options.memory) if options.memory else int(_SPARE * memory_of(executor))
-    return Budget(memory, workers_of(executor))
-
-
 def make_plan(place: Path | str, options: ConvertOptions, budget: Budget | None = None) -> Plan:
     """Open a source and decide everything about its conversion. Raises SourceError, OptionError, ValueRefusedError.
 
@@ -115,7 +95,7 @@ def make_plan(place: Path | str, options: ConvertOptions, budget: Budget | None 
     """
     if budget is None:
         with open_executor(options.executor) as executor:
-            budget = budget_of(options, executor)
+            budget = budget_of(options.memory, executor)
     return plan_volume(open_source(place, source_options(options)), options, budget)
 
 

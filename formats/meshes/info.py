@@ -9,8 +9,9 @@ from typing import Any
 
 from formats.info import Sharding, sharding_members, take_sharding
 from formats.members import (
-    LARGEST,
+    IDENTITY,
     Members,
+    Transform,
     UnexpectedError,
     number,
     object_text,
@@ -19,17 +20,13 @@ from formats.members import (
     present,
     read_json,
     string,
+    transform,
 )
 from formats.meshes.multires import QUANTIZATION_BITS
 
 LEGACY = "neuroglancer_legacy_mesh"
 MULTIRES = "neuroglancer_multilod_draco"
 MESHES = (LEGACY, MULTIRES)
-
-IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-
-Transform = tuple[float, ...]
-"""12 numbers, 3 x 4 in rows, from what a manifest and its fragments tell to nm."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ def parse_mesh_info(data: bytes) -> MeshInfo:
     return MultiresMeshInfo(
         vertex_quantization_bits=members.take("vertex_quantization_bits", _bits),
         lod_scale_multiplier=members.take("lod_scale_multiplier", _multiplier),
-        transform=members.optional("transform", _transform, IDENTITY),
+        transform=members.optional("transform", transform, IDENTITY),
         sharding=take_sharding(members),
         segment_properties=members.optional("segment_properties", string, None),
         extra=members.left,
@@ -112,11 +109,3 @@ def _multiplier(value: Any) -> float:
     if multiplier is None or multiplier <= 0:
         raise UnexpectedError("a finite number above 0")
     return float(multiplier)
-
-
-def _transform(value: Any) -> Transform:
-    values = [number(item) for item in value] if isinstance(value, list) else []
-    found = [float(item) for item in values if item is not None and abs(item) <= LARGEST]
-    if len(found) != len(IDENTITY) or len(values) != len(IDENTITY):
-        raise UnexpectedError("12 numbers, the rows of a 3 x 4 matrix")
-    return tuple(found)

@@ -11,16 +11,17 @@ from typing import Any
 from formats.errors import InfoError
 from formats.info import Sharding, sharding_members, take_sharding
 from formats.members import (
-    LARGEST,
+    IDENTITY,
     Members,
+    Transform,
     UnexpectedError,
-    number,
     object_text,
     one_of,
     plain,
     present,
     read_json,
     string,
+    transform,
     whole,
 )
 
@@ -31,11 +32,7 @@ ATTRIBUTE_BYTES = {
 }  # fmt: skip
 """What each data type of an attribute takes; the viewer reads uint64 and cannot draw it."""
 
-_IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _MOST_COMPONENTS = 4
-
-Transform = tuple[float, ...]
-"""12 numbers, 3 x 4 in rows, from a skeleton's coordinates to nm."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class SkeletonInfo:
     """The info of skeletons. segment_properties: a folder relative to the info. extra: members that the format does not name."""
 
     vertex_attributes: tuple[VertexAttribute, ...] = ()
-    transform: Transform = _IDENTITY
+    transform: Transform = IDENTITY
     sharding: Sharding | None = None
     segment_properties: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -69,7 +66,7 @@ def parse_skeleton_info(data: bytes) -> SkeletonInfo:
     attributes = members.optional("vertex_attributes", _list, none)
     info = SkeletonInfo(
         vertex_attributes=tuple(_attribute(value, position) for position, value in enumerate(attributes)),
-        transform=members.optional("transform", _transform, _IDENTITY),
+        transform=members.optional("transform", transform, IDENTITY),
         sharding=take_sharding(members),
         segment_properties=members.optional("segment_properties", string, None),
         extra=members.left,
@@ -125,11 +122,3 @@ def _name(value: Any) -> str:
     if not string(value):
         raise UnexpectedError("a name that is not empty")
     return string(value)
-
-
-def _transform(value: Any) -> Transform:
-    values = [number(item) for item in value] if isinstance(value, list) else []
-    found = [item for item in values if item is not None and abs(item) <= LARGEST]
-    if len(values) != len(_IDENTITY) or len(found) != len(values):
-        raise UnexpectedError("12 numbers, the rows of a 3 x 4 matrix")
-    return tuple(float(item) for item in found)

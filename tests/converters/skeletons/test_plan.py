@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from converters.budget import Budget
 from converters.errors import OptionError
 from converters.skeletons.options import SkeletonizeOptions
 from converters.skeletons.parameters import parameters_of
 from converters.skeletons.plan import _block, _scale, _segments
-from converters.volumes.plan import Budget
 from formats.info import Scale, VolumeInfo
 
 

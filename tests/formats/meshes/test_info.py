@@ -7,7 +7,8 @@ import pytest
 
 from formats.errors import InfoError
 from formats.info import Sharding
-from formats.meshes.info import IDENTITY, LegacyMeshInfo, MultiresMeshInfo, encode_mesh_info, parse_mesh_info
+from formats.members import IDENTITY
+from formats.meshes.info import LegacyMeshInfo, MultiresMeshInfo, encode_mesh_info, parse_mesh_info
 
 SHARDING = {
     "@type": "neuroglancer_uint64_sharded_v1", "hash": "murmurhash3_x86_128", "preshift_bits": 0, "minishard_bits": 3,
