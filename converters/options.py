@@ -107,6 +107,9 @@ class LayoutOptions(Options):
         description="nested: KEY/X/Y/Z.gz; flat: the viewer's own names, for any static file host; sharded: many chunks a file; "
         "auto is nested, and sharded above 10,000 chunks.",
     )
+    skip_empty: bool = Field(
+        False, description="Leave chunks out whose voxels are all 0; the viewer shows the same, but a lost chunk looks like an empty one."
+    )
 
 
 class RunOptions(Options):

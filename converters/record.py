@@ -29,7 +29,8 @@ class Record:
     glassine: the version that wrote it. source: the path as given. fingerprint: size and time of each file read.
     options: what the command was told. affine: the geometry's (voxel centre -> world nm). transform: dataset nm -> world nm,
     None when they are the same. world: "RAS" or "". contrast: one a channel, empty for a segmentation.
-    counts: chunks, empty_chunks and stored_bytes as written, so that lost can be told from empty; of labels also components.
+    counts: chunks that were written and their stored_bytes; empty_chunks, which are among them or were left out as the options
+    say, so that lost can be told from empty; of labels also components.
     largest_error: of any voxel, 0 where the data type holds all. threshold: the grey value above which voxels became labels.
     """
 

@@ -150,7 +150,7 @@ def unpacked(source: Source, budget: Budget, held: Claim, work: Work) -> Source:
 def _tile_step(plan: Plan, held: Claim, number: int, voxels: Input, spool: Spool | None) -> Step:
     stage = plan.stages[number]
     stride = sample_stride(stage.scales[0].box.voxels) if stage.first and plan.layer == "image" else 0
-    base = TileTask(stage, (0, 0, 0), voxels, _output(plan, held), plan.chunk_format, plan.layer, spool, stride)
+    base = TileTask(stage, (0, 0, 0), voxels, _output(plan, held), plan.chunk_format, plan.layer, spool, stride, plan.skip_empty)
 
     def tasks() -> Iterator[TileTask]:
         return (replace(base, item=tile) for tile in stage.tiles())

@@ -5,13 +5,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from converters.errors import DatasetError
-from converters.storage.files import new_file
+from converters.shards import Part, new_part
 from converters.storage.storage import Storage
 from converters.volumes.scales import PlannedScale
 from formats.grid import Triple, chunk_name, compressed_morton_code
@@ -68,26 +65,21 @@ class ChunkFiles:
         yield _FileSink(self.storage, scale, self.compressible)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _PartSink:
-    file: BinaryIO
+    part: Part
     grid_shape: Triple
     compressible: bool
-    entries: list[tuple[int, int, int]]
 
     def put(self, cell: Triple, data: bytes) -> int:
         stored = compress(data) if self.compressible else data
-        self.entries.append((compressed_morton_code(cell, self.grid_shape), self.file.tell(), len(stored)))
-        self.file.write(stored)
+        self.part.put(compressed_morton_code(cell, self.grid_shape), stored)
         return len(stored)
 
 
 @dataclass(frozen=True)
 class ShardParts:
-    """One file a tile and scale with the chunks as they will lie in shards, and behind them where each of them is.
-
-    The file ends with rows of uint64 (chunk id, begin, bytes) and the number of rows.
-    """
+    """A part for each tile and scale."""
 
     root: Path
     compressible: bool
@@ -95,12 +87,8 @@ class ShardParts:
     @contextmanager
     def open(self, scale: PlannedScale, tile: Triple) -> Iterator[ChunkSink]:
         """Give what appends chunks to the tile's part."""
-        with new_file(self.path(scale, tile)) as file:
-            sink = _PartSink(file, scale.grid.shape, self.compressible, [])
-            yield sink
-            rows = np.array(sink.entries, "<u8").reshape(-1, 3)
-            file.write(rows.tobytes())
-            file.write(len(rows).to_bytes(8, "little"))
+        with new_part(self.path(scale, tile)) as part:
+            yield _PartSink(part, scale.grid.shape, self.compressible)
 
     def path(self, scale: PlannedScale, tile: Triple) -> Path:
         """Return the file of a tile's chunks at one scale."""
@@ -114,11 +102,3 @@ def check_shared(folder: Path) -> None:
             f"{folder}: not there on {socket.gethostname()}, where a worker runs: "
             "the dataset must lie under the same path, on a disk that all workers share"
         )
-
-
-def part_entries(file: BinaryIO) -> NDArray[np.uint64]:
-    """Return [n, 3] of a part: chunk id, begin and bytes of each chunk in it."""
-    end = file.seek(-8, 2)
-    count = int.from_bytes(file.read(8), "little")
-    file.seek(end - 24 * count)
-    return np.frombuffer(file.read(24 * count), "<u8").reshape(count, 3)

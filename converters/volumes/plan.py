@@ -42,8 +42,9 @@ _MOST_FILES = 10_000
 class Plan:
     """Everything that is decided before a conversion begins; the same for the same source, options and budget.
 
-    unit: voxels x, y, z that are unpacked at a time when the source is unpacked first, else None. worker_bytes: what one worker
-    takes at most, memory_bytes: the whole run. notes: one sentence each, for the user.
+    unit: voxels x, y, z that are unpacked at a time when the source is unpacked first, else None. skip_empty: chunks whose voxels
+    are all 0 are not written. worker_bytes: what one worker takes at most, memory_bytes: the whole run. notes: one sentence each,
+    for the user.
     """
 
     source: Source
@@ -53,6 +54,7 @@ class Plan:
     stages: tuple[Stage, ...]
     unit: Triple | None
     layout: Layout
+    skip_empty: bool
     budget: Budget
     worker_bytes: int
     memory_bytes: int
@@ -112,8 +114,20 @@ def plan_volume(source: Source, options: ConvertOptions, budget: Budget) -> Plan
     blocks = max(math.prod(stage.tiles_shape) for stage in passes.stages)
     planned = _PROCESS_BYTES + min(_at_once(passes.worker_bytes, budget), blocks) * passes.worker_bytes
     notes = (*source.notes, *_notes(scales, planned, budget.memory))
-    stages, unit, each = passes.stages, passes.unit, passes.worker_bytes
-    return Plan(source, layer, chunk_format, scales, stages, unit, layout, budget, each, planned, notes)
+    return Plan(
+        source=source,
+        layer=layer,
+        chunk_format=chunk_format,
+        scales=scales,
+        stages=passes.stages,
+        unit=passes.unit,
+        layout=layout,
+        skip_empty=options.skip_empty,
+        budget=budget,
+        worker_bytes=passes.worker_bytes,
+        memory_bytes=planned,
+        notes=notes,
+    )
 
 
 def workers_within(plan: Plan, budget: Budget) -> int:

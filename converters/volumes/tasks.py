@@ -25,7 +25,8 @@ _POOLING = {"image": average_pooling, "segmentation": mode_pooling}
 class TileTask:
     """What one tile's work needs to know; writes whole files that no other task writes, so it may be done again.
 
-    item: the tile. sample_stride: 0 for none, else the step at which source voxels are kept for the contrast.
+    item: the tile. sample_stride: 0 for none, else the step at which source voxels are kept for the contrast. skip_empty: chunks
+    whose voxels are all 0 are counted and not written.
     """
 
     stage: Stage
@@ -36,6 +37,7 @@ class TileTask:
     layer: LayerType
     spool: Spool | None
     sample_stride: int
+    skip_empty: bool
 
     @property
     def place(self) -> str:
@@ -94,7 +96,7 @@ def _write_scale(task: TileTask, position: int, voxels: NDArray[Any], needed: tu
         for cell in scale.grid.cells_within(owned):
             box = scale.grid.chunk_box(cell)
             chunk = _compact(voxels[box.slices(needed[position].start)])
-            _write_chunk(task.chunk_format, sink, cell, chunk, written)
+            _write_chunk(task, sink, cell, chunk, written)
             if coarser is not None:
                 step = stage.scales[position + 1].step
                 pooled = pooled_box(box, step).slices(needed[position + 1].start)
@@ -131,7 +133,10 @@ def _pooled(task: TileTask, position: int, voxels: NDArray[Any], needed: tuple[B
     return _POOLING[task.layer](voxels[window.slices(needed[position].start)], window.start, coarse.step)
 
 
-def _write_chunk(chunk_format: ChunkFormat, sink: ChunkSink, cell: Triple, chunk: NDArray[Any], written: _Written) -> None:
-    written.stored_bytes += sink.put(cell, encode_chunk(chunk, chunk_format))
+def _write_chunk(task: TileTask, sink: ChunkSink, cell: Triple, chunk: NDArray[Any], written: _Written) -> None:
+    is_empty = not chunk.any()
+    written.empty_chunks += is_empty
+    if is_empty and task.skip_empty:
+        return
+    written.stored_bytes += sink.put(cell, encode_chunk(chunk, task.chunk_format))
     written.chunks += 1
-    written.empty_chunks += not chunk.any()

@@ -295,3 +295,31 @@ def test_nothing_but_the_dataset_is_left(tmp_path: Path) -> None:
     dataset = tmp_path / "new/folder/dataset"
     assert sorted(path.name for path in dataset.iterdir()) == [".glassine", "16_16_16", "32_32_32", "8_8_8", "info"]
     assert sorted(path.name for path in (dataset / ".glassine").iterdir()) == ["lock", "record.json", "thumbnail.png"]
+
+
+@pytest.mark.parametrize("layout", ["nested", "flat", "sharded"])
+@pytest.mark.parametrize("type_", ["image", "segmentation"])
+def test_empty_chunks_may_be_left_out_and_read_as_zeros(tmp_path: Path, layout: Layout, type_: str) -> None:
+    voxels = np.zeros((70, 40, 33), "uint32" if type_ == "segmentation" else "uint8")
+    voxels[50:60, 3:9, 20:] = 7
+    given = options(type=type_, chunk_size=(16, 16, 16), voxel_offset=(-3, 5, 11), layout=layout)
+    source = saved(tmp_path, voxels)
+    full = convert(source, tmp_path / "full", given, quiet).record.counts
+    sparse = convert(source, tmp_path / "sparse", given.model_copy(update={"skip_empty": True}), quiet).record
+    assert sparse.options["skip_empty"] is True
+    assert sparse.counts["empty_chunks"] == full["empty_chunks"] > 0
+    assert sparse.counts["chunks"] == full["chunks"] - full["empty_chunks"] > 0
+    both = zip(scales_by_tensorstore(tmp_path / "sparse"), scales_by_tensorstore(tmp_path / "full"), strict=True)
+    for found, reference in both:
+        np.testing.assert_array_equal(found, reference)
+    stored = [path for path in (tmp_path / "sparse").rglob("*") if path.is_file() and ".glassine" not in path.parts]
+    if layout != "sharded":
+        assert len(stored) == sparse.counts["chunks"] + 1
+    assert sparse.counts["stored_bytes"] == sum(path.stat().st_size for path in stored if path.name != "info")
+
+
+def test_a_volume_of_nothing_but_zeros_has_no_chunk_when_they_are_left_out(tmp_path: Path) -> None:
+    given = options(layout="sharded", skip_empty=True, chunk_size=(16, 16, 16))
+    convert(saved(tmp_path, np.zeros((40, 40, 40), "uint8")), tmp_path / "dataset", given, quiet)
+    assert sorted(path.name for path in (tmp_path / "dataset").iterdir()) == [".glassine", "info"]
+    assert not any(scale.any() for scale in scales_by_tensorstore(tmp_path / "dataset"))
