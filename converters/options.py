@@ -108,7 +108,8 @@ class LayoutOptions(Options):
         "auto is nested, and sharded above 10,000 chunks.",
     )
     skip_empty: bool = Field(
-        False, description="Leave chunks out whose voxels are all 0; the viewer shows the same, but a lost chunk looks like an empty one."
+        False,
+        description="Leave chunks out whose voxels are all 0; the viewer shows the same, but a lost chunk looks like an empty one.",
     )
 
 
