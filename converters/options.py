@@ -109,7 +109,8 @@ class LayoutOptions(Options):
     )
     skip_empty: bool = Field(
         False,
-        description="Leave chunks out whose voxels are all 0; the viewer shows the same, but a lost chunk looks like an empty one.",
+        description="Leave out chunks whose voxels are all 0; the viewer shows the same, but a lost chunk looks like an empty "
+        "one.",
     )
 
 
