@@ -14,8 +14,8 @@ from app.commands.flags import with_flags
 from app.progress import progress_shown
 from converters.skeletons.conversion import SkeletonSummary, make_skeletons
 from converters.skeletons.options import SkeletonizeOptions
-from converters.skeletons.publishing import FOLDER
 from converters.skeletons.reading import open_skeletons
+from converters.skeletons.record import FOLDER
 from converters.skeletons.swc_files import SwcUnit, write_swc_files
 from converters.steps import Progress, Report
 

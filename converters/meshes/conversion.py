@@ -1,12 +1,9 @@
 """A segmentation gets meshes."""
 
-import hashlib
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +17,17 @@ from converters.meshes.outputs import (
     Encoding,
     LegacyFiles,
     MeshOutput,
-    MeshShardTask,
     MultiresFiles,
     MultiresParts,
-    write_mesh_shard,
 )
 from converters.meshes.plan import MeshPlan, make_mesh_plan, plan_groups
-from converters.meshes.publishing import FOLDER, MeshClaim, check_meshes, claim_meshes, done_meshes, finish_publishing
-from converters.meshes.record import MeshRecord
+from converters.meshes.record import FOLDER, MESHES, MeshRecord
 from converters.meshes.spool import read_index
 from converters.options import MeshOptions
+from converters.publishing import ChildClaim, check_replaceable, claim_child, done_before, finish_publishing, request_for
 from converters.record import read_record
 from converters.results import BlockResult
+from converters.shards import GroupParts, segment_shards
 from converters.steps import Report, Step, Work, do_step
 from converters.storage.storage import Layout, open_storage
 from formats.grid import Box
@@ -39,7 +35,6 @@ from formats.info import Sharding
 from formats.meshes.info import LegacyMeshInfo, MultiresMeshInfo, encode_mesh_info
 from formats.sharding.choice import hashed_sharding
 
-_OPTIONS_OF_THE_RUN = {"memory", "executor", "overwrite"}
 _BITS = 16
 _MOST_FILES = 10_000
 """Segments whose meshes are files of their own, when nothing is said."""
@@ -75,42 +70,30 @@ def make_meshes(dataset: Path, options: MeshOptions, report: Report) -> MeshSumm
     Raises ConverterError. Whatever happens, nothing half written can be seen under the viewer's names.
     """
     dataset = Path(place_for_workers(dataset, options.executor))
-    finish_publishing(dataset)
+    finish_publishing(dataset, MESHES.member)
     with open_executor(options.executor) as executor:
         return _make(dataset, options, executor, report)
 
 
 def _make(dataset: Path, options: MeshOptions, executor: Executor, report: Report) -> MeshSummary:
     plan = make_mesh_plan(dataset, options, budget_of(options.memory, executor))
-    request = {
-        "glassine": version("glassine"),
-        "fingerprint": _fingerprint(plan),
-        "options": options.model_dump(mode="json", exclude=_OPTIONS_OF_THE_RUN),
-    }
-    before = done_meshes(dataset, request)
+    request = request_for(dataset, plan.info, options)
+    before = done_before(dataset, MESHES, request)
     if before is not None:
         return MeshSummary(plan, before, already=True)
-    check_meshes(dataset, plan.info, overwrite=options.overwrite)
-    with claim_meshes(dataset, request) as held:
+    check_replaceable(dataset, plan.info, MESHES, overwrite=options.overwrite)
+    with claim_child(dataset, MESHES, request) as held:
         kept = max(0, sum(len(items) for items in held.journal.done.values()) - 1)
         kept_budget = budget_begun(held.journal, plan.budget)
         if kept_budget != plan.budget:
             plan = make_mesh_plan(dataset, options, kept_budget)
         work = Work(executor, held.journal, 2 * plan.budget.workers, report)
-        record = _written(plan, options, held, work, request)
-        held.publish(record)
+        info, record = _written(plan, options, held, work)
+        held.publish(info, record)
     return MeshSummary(plan, record, kept=kept)
 
 
-def _fingerprint(plan: MeshPlan) -> dict[str, Any]:
-    """Return what tells this volume from another one in the same place: its info without children, and where it came from."""
-    record = read_record(plan.dataset)
-    scales = repr((plan.info.data_type, plan.info.scales)).encode()
-    source = {} if record is None else {"source": record.source, "files": record.fingerprint, "options": record.options}
-    return {"scales": hashlib.sha256(scales).hexdigest(), **source}
-
-
-def _written(plan: MeshPlan, options: MeshOptions, held: MeshClaim, work: Work, request: dict[str, Any]) -> MeshRecord:
+def _written(plan: MeshPlan, options: MeshOptions, held: ChildClaim[MeshRecord], work: Work) -> tuple[bytes, MeshRecord]:
     source = MeshSource(plan.reader, plan.scale, plan.octrees[0], options.segments and tuple(sorted(set(options.segments))))
     boxes, parts = plan.blocks(), held.spool / "parts"
     _do_blocks(source, boxes, parts, work)
@@ -121,9 +104,8 @@ def _written(plan: MeshPlan, options: MeshOptions, held: MeshClaim, work: Work, 
     base = GroupTask(source, found.segments[:0], (), parts, plan.octrees[1:], output, held.spool / "told", (0,))
     results = _do_groups(base, boxes, found, groups, work)
     if isinstance(output, MultiresParts) and sharding is not None:
-        results += _do_shards(MeshShardTask(sharding, output, len(groups), held.incoming / FOLDER, (0,)), work)
-    held.write_info(_mesh_info(options, sharding))
-    return _record(plan, held, len(groups), results, request)
+        results += do_step(work, segment_shards(output.parts, len(groups), sharding, held.folder))
+    return _mesh_info(options, sharding), _record(plan, held, len(groups), results)
 
 
 def _do_blocks(source: MeshSource, boxes: list[Box], parts: Path, work: Work) -> None:
@@ -169,23 +151,14 @@ def _do_groups(base: GroupTask, boxes: list[Box], found: _Found, groups: list[sl
     return do_step(work, Step("groups", "join", mesh_group, tasks, len(groups), "groups"))
 
 
-def _do_shards(base: MeshShardTask, work: Work) -> list[BlockResult]:
-    shards = 1 << base.sharding.shard_bits
-
-    def tasks() -> Iterator[MeshShardTask]:
-        return (replace(base, item=(number,)) for number in range(shards))
-
-    return do_step(work, Step("shards", "shards", write_mesh_shard, tasks, shards, "shards"))
-
-
-def _output(plan: MeshPlan, options: MeshOptions, held: MeshClaim, count: int) -> tuple[MeshOutput, Sharding | None]:
+def _output(plan: MeshPlan, options: MeshOptions, held: ChildClaim[MeshRecord], count: int) -> tuple[MeshOutput, Sharding | None]:
     if options.format == "legacy":
         if options.layout == "sharded":
             raise OptionError("--layout sharded: the legacy format has no shards; leave one of --layout and --format out")
         return LegacyFiles(open_storage(held.incoming, _layout(plan.dataset)), FOLDER), None
     encoding = Encoding(plan.lod_scales, _BITS)
     if options.layout == "sharded" or (options.layout == "auto" and count > _MOST_FILES):
-        return MultiresParts(held.spool / "objects", encoding), hashed_sharding(count, gzipped=False)
+        return MultiresParts(GroupParts(held.spool / "objects"), encoding), hashed_sharding(count, gzipped=False)
     return MultiresFiles(held.incoming, FOLDER, encoding), None
 
 
@@ -202,11 +175,11 @@ def _mesh_info(options: MeshOptions, sharding: Sharding | None) -> bytes:
     return encode_mesh_info(MultiresMeshInfo(_BITS, sharding=sharding))
 
 
-def _record(plan: MeshPlan, held: MeshClaim, groups: int, results: list[BlockResult], request: dict[str, Any]) -> MeshRecord:
+def _record(plan: MeshPlan, held: ChildClaim[MeshRecord], groups: int, results: list[BlockResult]) -> MeshRecord:
     rows = np.concatenate([np.load(told_path(held.spool / "told", number)) for number in range(groups)])
     largest = rows[np.argsort(rows[:, 1].astype(np.int64) * -1, kind="stable")[:_SHOWN], 0]
     return MeshRecord(
-        **request,
+        **held.request,
         folder=FOLDER,
         scale=plan.scale.key,
         max_error=plan.max_error,

@@ -12,9 +12,10 @@ from converters.meshes.files.opening import read_surface
 from converters.meshes.files.placing import Coordinates, parse_affine, placed
 from converters.meshes.files.segments import MeshFile, segment_files
 from converters.meshes.multires_object import encode_object
-from converters.meshes.publishing import finish_publishing
+from converters.meshes.record import MESHES
 from converters.meshes.target import Target, find_target
 from converters.options import ImportMeshOptions
+from converters.publishing import finish_publishing
 from converters.storage.files import write_file
 from formats.members import IDENTITY
 from formats.meshes import legacy, multires
@@ -55,7 +56,7 @@ def import_meshes(
     """
     chosen = segment_files(files, options.id, Path(options.table) if options.table else None)
     told = _coordinates(options)
-    finish_publishing(dataset)
+    finish_publishing(dataset, MESHES.member)
     target = find_target(dataset)
     info = _mesh_info(target, options)
     with staged(target) as staging:

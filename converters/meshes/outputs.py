@@ -2,24 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from converters.meshes.multires_object import encode_object
-from converters.results import BlockResult
-from converters.storage.files import new_file
+from converters.shards import GroupParts, Part, new_part
 from converters.storage.flat import FlatStorage
 from converters.storage.storage import Storage
 from converters.volumes.outputs import check_shared
-from formats.info import Sharding
 from formats.meshes import legacy, multires
 from formats.meshes.mesh import Mesh
-from formats.sharding.frame import shard_frame
-from formats.sharding.ids import places, shard_name
 
 
 class MeshSink(Protocol):
@@ -109,85 +102,25 @@ class _MultiresSink:
 
 @dataclass(frozen=True)
 class MultiresParts:
-    """A file a group with its objects as they will lie in shards, and behind them where each is.
+    """A part of shards for each group, its meshes' fragments before their manifests."""
 
-    The file ends with rows of uint64 (segment, begin, bytes of fragments, bytes of manifest) and the number of rows.
-    """
-
-    folder: Path
+    parts: GroupParts
     encoding: Encoding
 
     @contextmanager
     def open(self, group: int) -> Iterator[MeshSink]:
         """Give what takes the meshes of a group."""
-        check_shared(self.folder.parent)
-        with new_file(self.path(group)) as file:
-            sink = _PartSink(file, self.encoding)
-            yield sink
-            file.write(np.array(sink.rows, "<u8").reshape(-1, 4).tobytes())
-            file.write(len(sink.rows).to_bytes(8, "little"))
-
-    def path(self, group: int) -> Path:
-        """Return the file of a group's objects."""
-        return self.folder / str(group)
+        check_shared(self.parts.folder.parent)
+        with new_part(self.parts.path(group)) as part:
+            yield _PartSink(part, self.encoding)
 
 
 @dataclass
 class _PartSink:
-    file: BinaryIO
+    part: Part
     encoding: Encoding
-    rows: list[tuple[int, int, int, int]] = field(default_factory=list)
     stored_bytes: int = 0
 
     def put(self, segment: int, levels: Sequence[Mesh]) -> None:
         encoded = encode_object(levels, self.encoding.lod_scales, self.encoding.bits)
-        self.rows.append((segment, self.file.tell(), len(encoded.fragments), len(encoded.manifest)))
-        self.file.write(encoded.fragments)
-        self.file.write(encoded.manifest)
-
-
-@dataclass(frozen=True)
-class MeshShardTask:
-    """One shard. groups: whose parts may hold objects of it. folder: where the shards go."""
-
-    sharding: Sharding
-    parts: MultiresParts
-    groups: int
-    folder: Path
-    item: tuple[int]
-
-    @property
-    def place(self) -> str:
-        """The shard's name in messages."""
-        return shard_name(self.item[0], self.sharding)
-
-
-def write_mesh_shard(task: MeshShardTask) -> BlockResult:
-    """Put one shard together from the groups' parts, one object in memory at a time.
-
-    An object's fragments lie directly before its manifest, and the index tells of the manifest alone. Raises DiskFullError.
-    """
-    rows = np.concatenate([np.zeros((0, 5), np.uint64), *(_rows(task, group) for group in range(task.groups))])
-    if not len(rows):
-        return BlockResult()
-    frame = shard_frame(rows[:, 0], rows[:, 3].astype(np.int64), task.sharding, rows[:, 2].astype(np.int64))
-    with new_file(task.folder / task.place) as shard:
-        shard.write(frame.head)
-        for _, begin, before, size, group in rows[frame.order].tolist():
-            with open(task.parts.path(group), "rb") as file:
-                file.seek(begin)
-                shard.write(file.read(before + size))
-        shard.write(frame.tail)
-        return BlockResult(stored_bytes=shard.tell())
-
-
-def _rows(task: MeshShardTask, group: int) -> NDArray[np.uint64]:
-    """Return [n, 5] of the objects of a shard in a part: segment, begin, bytes of fragments, bytes of manifest, group."""
-    with open(task.parts.path(group), "rb") as file:
-        end = file.seek(-8, 2)
-        count = int.from_bytes(file.read(8), "little")
-        file.seek(end - 32 * count)
-        rows = np.frombuffer(file.read(32 * count), "<u8").reshape(count, 4)
-    shards, _ = places(rows[:, 0], task.sharding)
-    ours = rows[shards == task.item[0]]
-    return np.column_stack([ours, np.full(len(ours), group, np.uint64)])
+        self.part.put(segment, encoded.manifest, before=encoded.fragments)

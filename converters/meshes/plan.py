@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.budget import Budget
+from converters.children import read_volume_info
 from converters.errors import DatasetError, OptionError
 from converters.geometry import Lengths
 from converters.meshes.clustering import CORNERS_KEPT, Octree, make_octree
 from converters.options import MeshOptions
 from converters.storage.any_layout import AnyLayoutStorage
 from converters.storage.reader import VolumeReader
-from formats.errors import InfoError
 from formats.grid import Box, Grid, Triple
-from formats.info import Scale, VolumeInfo, parse_volume_info
+from formats.info import Scale, VolumeInfo
 
 _TOLERATED = 0.24
 """The part of the largest error by which, as a root mean square, a vertex may miss the planes of those that it stands for: the
@@ -101,16 +101,6 @@ def make_mesh_plan(dataset: Path, options: MeshOptions, budget: Budget) -> MeshP
         for lod in range(lods)
     )
     return MeshPlan(dataset, info, scale, max_error, octrees, _block(scale, octrees[0].halo, budget), budget, ())
-
-
-def read_volume_info(dataset: Path) -> VolumeInfo:
-    """Return a dataset's info. Raises DatasetError where there is none that the viewer would take."""
-    try:
-        return parse_volume_info((dataset / "info").read_bytes())
-    except FileNotFoundError:
-        raise DatasetError(f"{dataset}: no dataset, there is no file `info` in it; convert a volume into it first") from None
-    except (OSError, InfoError) as error:
-        raise DatasetError(f"{dataset}: cannot be read as a volume ({error})") from error
 
 
 def _scale(dataset: Path, info: VolumeInfo, options: MeshOptions) -> Scale:

@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from converters.children import Child, record_path
 from converters.errors import DatasetError
-from converters.record import PRIVATE
 
-_NAME = "mesh.json"
+FOLDER = "mesh"
+"""The meshes' folder in a dataset, and what its info calls it."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class MeshRecord:
     stored_bytes: int
     largest: tuple[int, ...]
 
+    @property
+    def request(self) -> dict[str, Any]:
+        """What was asked for."""
+        return {"glassine": self.glassine, "fingerprint": self.fingerprint, "options": self.options}
+
 
 def encode_mesh_record(record: MeshRecord) -> bytes:
     """Return the record as JSON, the same bytes for the same record; ids are strings, which hold all their digits."""
@@ -47,7 +53,7 @@ def decode_mesh_record(data: bytes) -> MeshRecord:
 
 def mesh_record_path(dataset: Path) -> Path:
     """Return the file of the record."""
-    return dataset / PRIVATE / _NAME
+    return record_path(dataset, FOLDER)
 
 
 def read_mesh_record(dataset: Path) -> MeshRecord | None:
@@ -59,3 +65,6 @@ def read_mesh_record(dataset: Path) -> MeshRecord | None:
         return None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DatasetError(f"{path}: not a record of meshes ({error}); make them again with --overwrite") from error
+
+
+MESHES = Child(FOLDER, "meshes", encode_mesh_record, read_mesh_record)

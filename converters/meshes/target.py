@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from converters.errors import DatasetError, DatasetExistsError, OptionError
 from converters.meshes.files.placing import Place
-from converters.meshes.publishing import FOLDER
 from converters.meshes.reading import mesh_kind, read_mesh_info
+from converters.meshes.record import FOLDER
 from converters.record import PRIVATE, read_record
 from converters.storage.files import read_file
 from formats.errors import InfoError

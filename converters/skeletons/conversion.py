@@ -1,12 +1,9 @@
 """A segmentation gets skeletons."""
 
-import hashlib
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,37 +11,27 @@ from numpy.typing import NDArray
 from converters.budget import Budget, budget_begun, budget_of
 from converters.errors import OptionError
 from converters.executor import open_executor, place_for_workers
-from converters.record import read_record
+from converters.publishing import ChildClaim, check_replaceable, claim_child, done_before, finish_publishing, request_for
 from converters.results import BlockResult
+from converters.shards import GroupParts, segment_shards
 from converters.skeletons.fragments import read_fragment_index
 from converters.skeletons.groups import (
     ATTRIBUTES,
     Destination,
     GroupTask,
-    SkeletonShardTask,
     join_group,
     read_counts,
-    write_skeleton_shard,
 )
 from converters.skeletons.joining import Joining
 from converters.skeletons.options import SkeletonizeOptions
 from converters.skeletons.plan import PROCESS_BYTES, SkeletonPlan, make_skeleton_plan
-from converters.skeletons.publishing import (
-    SkeletonClaim,
-    check_skeletons,
-    claim_skeletons,
-    done_skeletons,
-    finish_publishing,
-)
-from converters.skeletons.record import SkeletonRecord
+from converters.skeletons.record import SKELETONS, SkeletonRecord
 from converters.skeletons.tracing import BlockTask, fragments_path, trace_block
 from converters.steps import Report, Step, Work, do_step
 from formats.grid import Triple
-from formats.info import Sharding
 from formats.sharding.choice import hashed_sharding
 from formats.skeletons.info import SkeletonInfo, encode_skeleton_info
 
-_OPTIONS_OF_THE_RUN = {"memory", "executor", "overwrite"}
 _MOST_FILES = 10_000
 """Segments whose skeletons are files of their own, when nothing is said."""
 _GROUP_VERTICES = 2_000_000
@@ -83,19 +70,19 @@ def make_skeletons(dataset: Path, options: SkeletonizeOptions, report: Report) -
     Raises ConverterError. Whatever happens, nothing half written can be seen under the viewer's names.
     """
     dataset = Path(place_for_workers(dataset, options.executor))
-    finish_publishing(dataset)
+    finish_publishing(dataset, SKELETONS.member)
     with open_executor(options.executor) as executor:
         return _make(dataset, options, executor, report)
 
 
 def _make(dataset: Path, options: SkeletonizeOptions, executor: Executor, report: Report) -> SkeletonSummary:
     plan = make_skeleton_plan(dataset, options, budget_of(options.memory, executor))
-    request = _request(plan, options)
-    before = done_skeletons(dataset, request)
+    request = request_for(dataset, plan.info, options)
+    before = done_before(dataset, SKELETONS, request)
     if before is not None:
         return SkeletonSummary(plan, before, already=True)
-    check_skeletons(dataset, plan.info, overwrite=options.overwrite)
-    with claim_skeletons(dataset, request) as held:
+    check_replaceable(dataset, plan.info, SKELETONS, overwrite=options.overwrite)
+    with claim_child(dataset, SKELETONS, request) as held:
         kept = max(0, sum(len(items) for items in held.journal.done.values()) - 1)
         kept_budget = budget_begun(held.journal, plan.budget)
         if kept_budget != plan.budget:
@@ -104,19 +91,7 @@ def _make(dataset: Path, options: SkeletonizeOptions, executor: Executor, report
     return SkeletonSummary(plan, record, kept=kept)
 
 
-def _request(plan: SkeletonPlan, options: SkeletonizeOptions) -> dict[str, Any]:
-    """Return what is asked for, JSON-able: of this volume, told by its scales and where it came from, with these options."""
-    record = read_record(plan.dataset)
-    scales = repr((plan.info.data_type, plan.info.scales)).encode()
-    return {
-        "glassine": version("glassine"),
-        "scales": hashlib.sha256(scales).hexdigest(),
-        "source": None if record is None else [record.source, record.fingerprint, record.options],
-        "options": options.model_dump(mode="json", exclude=_OPTIONS_OF_THE_RUN),
-    }
-
-
-def _write(plan: SkeletonPlan, options: SkeletonizeOptions, held: SkeletonClaim, work: Work) -> SkeletonRecord:
+def _write(plan: SkeletonPlan, options: SkeletonizeOptions, held: ChildClaim[SkeletonRecord], work: Work) -> SkeletonRecord:
     fragments = _folder(held, "fragments")
     _trace(plan, fragments, work)
     found = _found(plan, fragments)
@@ -124,17 +99,17 @@ def _write(plan: SkeletonPlan, options: SkeletonizeOptions, held: SkeletonClaim,
     traced = int((found.vertices > 0).sum())
     sharded = options.layout == "sharded" or (options.layout == "auto" and traced > _MOST_FILES)
     sharding = hashed_sharding(traced, gzipped=True) if sharded else None
-    destination = Destination(held.incoming, _folder(held, "parts"), _folder(held, "told"), sharding)
+    destination = Destination(held.folder, GroupParts(_folder(held, "parts")), _folder(held, "told"), sharding)
     groups = _groups(found, plan.budget)
     results = _join(plan, found, destination, work)
     if sharding is not None:
-        results += _write_shards(destination, sharding, len(groups), work)
+        results += do_step(work, segment_shards(destination.parts, len(groups), sharding, held.folder))
     record = _record(plan, held, destination, len(groups), sum(result.stored_bytes for result in results))
     held.publish(encode_skeleton_info(SkeletonInfo(ATTRIBUTES, sharding=sharding)), record)
     return record
 
 
-def _folder(held: SkeletonClaim, name: str) -> Path:
+def _folder(held: ChildClaim[SkeletonRecord], name: str) -> Path:
     folder = held.spool / name
     folder.mkdir(exist_ok=True)
     return folder
@@ -205,16 +180,9 @@ def _join(plan: SkeletonPlan, found: _Found, destination: Destination, work: Wor
     return do_step(work, Step("groups", "join", join_group, tasks, len(groups), "groups"))
 
 
-def _write_shards(destination: Destination, sharding: Sharding, groups: int, work: Work) -> list[BlockResult]:
-    shards = 1 << sharding.shard_bits
-
-    def tasks() -> Iterator[SkeletonShardTask]:
-        return (SkeletonShardTask(destination, sharding, groups, (number,)) for number in range(shards))
-
-    return do_step(work, Step("shards", "shards", write_skeleton_shard, tasks, shards, "shards"))
-
-
-def _record(plan: SkeletonPlan, held: SkeletonClaim, destination: Destination, groups: int, stored: int) -> SkeletonRecord:
+def _record(
+    plan: SkeletonPlan, held: ChildClaim[SkeletonRecord], destination: Destination, groups: int, stored: int
+) -> SkeletonRecord:
     counts = dict.fromkeys(("segments", "skeletons", "trees", "vertices", "end_points", "branch_points"), 0)
     limited, cable = [], 0.0
     for one in read_counts(destination, groups):

@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from converters.results import BlockResult
+from converters.shards import GroupParts, new_part
 from converters.skeletons.fragments import Fragment, read_fragments
 from converters.skeletons.joining import Joined, Joining, joined
 from converters.skeletons.tracing import fragments_path
-from converters.storage.files import new_file, write_file
+from converters.storage.files import write_file
 from converters.volumes.outputs import check_shared
 from formats.grid import Triple
 from formats.gzip import compress
 from formats.info import Scale, Sharding
-from formats.sharding.frame import shard_frame
-from formats.sharding.ids import places, shard_name
 from formats.skeletons.encoded import encode_skeleton
 from formats.skeletons.info import VertexAttribute
 from formats.skeletons.skeleton import RADIUS, VERTEX_TYPES, Skeleton
@@ -46,10 +44,10 @@ class SegmentCounts:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where skeletons go. folder: of the skeletons. parts: of what goes into shards, beside them. sharding: None for files."""
+    """Where skeletons go. folder: of the skeletons. parts: of what goes into shards. sharding: None for files."""
 
     folder: Path
-    parts: Path
+    parts: GroupParts
     told: Path
     sharding: Sharding | None
 
@@ -78,8 +76,8 @@ def join_group(task: GroupTask) -> BlockResult:
     """Do one group's work. Raises DiskFullError, DatasetError for what another run has changed."""
     destination = task.destination
     check_shared(destination.folder)
-    rows, counts, stored = [], [], 0
-    with new_file(part_path(destination, task.item[0])) as part:
+    counts, stored = [], 0
+    with new_part(destination.parts.path(task.item[0])) as part:
         for segment, fragments in _of_segments(task):
             graph = joined(fragments, task.joining)
             limited = any(fragment.limited for fragment in fragments)
@@ -91,18 +89,9 @@ def join_group(task: GroupTask) -> BlockResult:
                 write_file(destination.folder / str(segment), data)
                 stored += len(data)
                 continue
-            packed = compress(data) if destination.sharding.data_encoding == "gzip" else data
-            rows.append((segment, part.tell(), len(packed)))
-            part.write(packed)
-        part.write(np.array(rows, "<u8").reshape(-1, 3).tobytes())
-        part.write(len(rows).to_bytes(8, "little"))
+            part.put(segment, compress(data) if destination.sharding.data_encoding == "gzip" else data)
     write_file(told_path(destination, task.item[0]), json.dumps([asdict(one) for one in counts]).encode())
     return BlockResult(stored_bytes=stored)
-
-
-def part_path(destination: Destination, group: int) -> Path:
-    """Return the file of a group's skeletons that go into shards: the data, rows of (segment, begin, bytes), their number."""
-    return destination.parts / str(group)
 
 
 def told_path(destination: Destination, group: int) -> Path:
@@ -148,46 +137,3 @@ def _counts(segment: int, graph: Joined | None, scale: Scale, *, limited: bool) 
         branch_points=int((degrees > 2).sum()),
         limited=limited,
     )
-
-
-@dataclass(frozen=True)
-class SkeletonShardTask:
-    """One shard of the skeletons in the parts of so many groups."""
-
-    destination: Destination
-    sharding: Sharding
-    groups: int
-    item: tuple[int]
-
-    @property
-    def place(self) -> str:
-        """The shard's name in messages."""
-        return shard_name(self.item[0], self.sharding)
-
-
-def write_skeleton_shard(task: SkeletonShardTask) -> BlockResult:
-    """Put one shard together from the groups' parts, one skeleton in memory at a time. Raises DiskFullError."""
-    rows = np.concatenate([np.zeros((0, 4), np.uint64), *(_rows(task, group) for group in range(task.groups))])
-    if not len(rows):
-        return BlockResult()
-    frame = shard_frame(rows[:, 0], rows[:, 2].astype(np.int64), task.sharding)
-    with new_file(task.destination.folder / task.place) as shard:
-        shard.write(frame.head)
-        for _, begin, size, group in rows[frame.order].tolist():
-            with open(part_path(task.destination, group), "rb") as file:
-                file.seek(begin)
-                shard.write(file.read(size))
-        shard.write(frame.tail)
-        return BlockResult(stored_bytes=shard.tell())
-
-
-def _rows(task: SkeletonShardTask, group: int) -> NDArray[np.uint64]:
-    """Return [n, 4] of the skeletons of a shard in a part: segment, begin, bytes, group."""
-    with open(part_path(task.destination, group), "rb") as file:
-        end = file.seek(-8, 2)
-        count = int.from_bytes(file.read(8), "little")
-        file.seek(end - 24 * count)
-        rows = np.frombuffer(file.read(24 * count), "<u8").reshape(count, 3)
-    shards, _ = places(rows[:, 0], task.sharding)
-    ours = rows[shards == task.item[0]]
-    return np.column_stack([ours, np.full(len(ours), group, np.uint64)])

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.budget import Budget
+from converters.children import read_volume_info
 from converters.errors import DatasetError, OptionError
 from converters.skeletons.options import SkeletonizeOptions
 from converters.skeletons.parameters import Parameters, parameters_of
 from converters.storage.any_layout import AnyLayoutStorage
 from converters.storage.reader import VolumeReader
-from formats.errors import InfoError
 from formats.grid import Grid, Triple
-from formats.info import Scale, VolumeInfo, parse_volume_info
+from formats.info import Scale, VolumeInfo
 
 PROCESS_BYTES = 300_000_000
 """Memory of a process that has imported kimimaro."""
@@ -61,16 +61,6 @@ def make_skeleton_plan(dataset: Path, options: SkeletonizeOptions, budget: Budge
     scale = _scale(dataset, info, options)
     grid = Grid(scale.voxel_offset, scale.size, _block(scale.size, budget))
     return SkeletonPlan(dataset, info, scale, parameters_of(options, scale.resolution), grid, _segments(options.segments), budget)
-
-
-def read_volume_info(dataset: Path) -> VolumeInfo:
-    """Return the info of a volume. Raises DatasetError with one sentence when there is none that can be read."""
-    try:
-        return parse_volume_info((dataset / "info").read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        raise DatasetError(f"{dataset}: no dataset, there is no file `info` in it; convert a volume into it first") from None
-    except (OSError, InfoError) as error:
-        raise DatasetError(f"{dataset}: cannot be read as a volume ({error})") from error
 
 
 def _scale(dataset: Path, info: VolumeInfo, options: SkeletonizeOptions) -> Scale:

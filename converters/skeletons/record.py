@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converters.children import Child, record_path
 from converters.errors import DatasetError
-from converters.record import PRIVATE
 
-_NAME = "skeletons.json"
+FOLDER = "skeletons"
+"""The skeletons' folder in a dataset, and what its info calls it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def encode_skeleton_record(record: SkeletonRecord) -> bytes:
 
 def skeleton_record_path(dataset: Path) -> Path:
     """Return where a dataset's record of skeletons is."""
-    return dataset / PRIVATE / _NAME
+    return record_path(dataset, FOLDER)
 
 
 def read_skeleton_record(dataset: Path) -> SkeletonRecord | None:
@@ -48,3 +49,6 @@ def read_skeleton_record(dataset: Path) -> SkeletonRecord | None:
         return None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DatasetError(f"{path}: not a record of glassine ({error}); make the skeletons again with --overwrite") from error
+
+
+SKELETONS = Child(FOLDER, "skeletons", encode_skeleton_record, read_skeleton_record)

@@ -200,7 +200,7 @@ def test_killed_anywhere_and_started_again_it_ends_with_the_same_bytes(labels, t
     kept, kills = 0, 0
     for count in (1, 3, 2, 4, 1, 2, 3):
         killed = subprocess.run(
-            [sys.executable, "-m", "tests.converters.meshes.dying", str(count), str(labels), told],
+            [sys.executable, "-m", "tests.converters.killed_child", "meshes", str(count), str(labels), told],
             cwd=Path(__file__).parents[3], capture_output=True, check=False, env={**os.environ, "PYTHONWARNINGS": "error"},
         )  # fmt: skip
         if killed.returncode == 0:

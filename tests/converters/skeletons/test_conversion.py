@@ -15,9 +15,9 @@ import tensorstore as ts
 from cloudvolume import CloudVolume
 
 from converters.errors import BusyError, DatasetError, DatasetExistsError, OptionError
+from converters.publishing import finish_publishing
 from converters.skeletons import conversion, plan
 from converters.skeletons.conversion import make_skeletons
-from converters.skeletons.publishing import finish_publishing
 from converters.skeletons.reading import open_skeletons
 from converters.skeletons.record import read_skeleton_record
 from formats.info import parse_volume_info
@@ -25,7 +25,7 @@ from formats.skeletons.info import parse_skeleton_info
 from tests.converters.skeletons.datasets import options, quiet, segmentation, skeletons, stored
 from tests.converters.skeletons.phantoms import tube, tubes, y_shape
 
-RUN = [sys.executable, "-m", "tests.converters.skeletons.running"]
+RUN = [sys.executable, "-m", "tests.converters.killed_child", "skeletons"]
 
 
 @pytest.fixture
@@ -227,5 +227,5 @@ def test_two_runs_do_not_write_one_dataset(dataset: Path, monkeypatch: pytest.Mo
 
 def test_nothing_is_to_be_finished_where_no_run_was(dataset: Path) -> None:
     before = stored(dataset)
-    finish_publishing(dataset)
+    finish_publishing(dataset, "skeletons")
     assert stored(dataset) == before
