@@ -2,13 +2,19 @@
 
 from functools import lru_cache
 
+_OTHER_NAMES = {b"gzip": b"x-gzip"}
+
 
 @lru_cache(256)
-def accepts_gzip(header: bytes) -> bool:
-    """Tell whether a client with this Accept-Encoding is to get gzip: it takes it, and would not rather have no encoding."""
-    weights = dict(_weighted(coding) for coding in header.lower().split(b","))
-    gzip = weights.get(b"gzip", weights.get(b"x-gzip", weights.get(b"*", 0.0)))
-    return gzip > 0 and gzip >= weights.get(b"identity", 0.0)
+def accepts(header: bytes, coding: bytes) -> bool:
+    """Tell whether a client with this Accept-Encoding is to get a coding: it takes it, and would not rather have none.
+
+    coding: b"gzip" or b"br".
+    """
+    weights = dict(_weighted(part) for part in header.lower().split(b","))
+    other = weights.get(_OTHER_NAMES.get(coding, coding), weights.get(b"*", 0.0))
+    weight = weights.get(coding, other)
+    return weight > 0 and weight >= weights.get(b"identity", 0.0)
 
 
 def _weighted(coding: bytes) -> tuple[bytes, float]:

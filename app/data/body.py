@@ -57,12 +57,13 @@ async def read_body(descriptor: int, parts: Sequence[Part]) -> Body:
     return Body(await anext(pieces), pieces)
 
 
-async def decode_body(descriptor: int, size: int) -> Body:
-    """Return what a gzip file of size bytes holds: whole, so that no corrupt one is begun to be sent, unless it is large.
+async def decode_body(descriptor: int, span: Span, coding: bytes) -> Body:
+    """Return what a packed span of a file holds: whole, so that no corrupt one is begun to be sent, unless it is large.
 
-    Raises DecodeError when it is corrupt, cut off or has bytes behind its end, OSError when it cannot be read.
+    coding: b"gzip" or b"br". Raises DecodeError when it is corrupt, cut off or has bytes behind its end, OSError when it cannot
+    be read.
     """
-    pieces = decoded_pieces(descriptor, size)
+    pieces = decoded_pieces(descriptor, span, coding)
     first, is_whole = await asyncio.to_thread(_take, pieces)
     return Body(first) if is_whole else Body(first, _decode_rest(pieces))
 
@@ -89,30 +90,61 @@ async def read_span(descriptor: int, span: Span) -> bytearray:
     return buffer
 
 
-def decoded_pieces(descriptor: int, size: int) -> Iterator[bytes]:
-    """Yield what a gzip file of size bytes holds, at most 1 MiB at once.
+def decoded_pieces(descriptor: int, span: Span, coding: bytes) -> Iterator[bytes]:
+    """Yield what a packed span of a file holds, about 1 MiB at most at once.
 
-    Raises DecodeError when it is corrupt, cut off or has bytes behind its end, OSError when it cannot be read.
+    coding: b"gzip" or b"br". Raises DecodeError when it is corrupt, cut off or has bytes behind its end, OSError when it cannot
+    be read.
     """
+    return _DECODERS[coding](_packed_pieces(descriptor, span), span[1] - span[0])
+
+
+def _packed_pieces(descriptor: int, span: Span) -> Iterator[bytes]:
+    for start in range(*span, WHOLE_BYTES):
+        packed = bytearray(min(WHOLE_BYTES, span[1] - start))
+        _fill(descriptor, memoryview(packed), start)
+        yield bytes(packed)
+
+
+def _gunzipped(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """Yield what size bytes of gzip hold."""
     from isal import isal_zlib
 
     corrupt: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # isal's stub calls the class an instance
     reader = isal_zlib.decompressobj(31)
-    for start in range(0, size, WHOLE_BYTES):
-        packed = bytearray(min(WHOLE_BYTES, size - start))
-        _fill(descriptor, memoryview(packed), start)
+    for packed in pieces:
         while packed:
             try:
-                piece: bytes = reader.decompress(bytes(packed), WHOLE_BYTES)
+                piece: bytes = reader.decompress(packed, WHOLE_BYTES)
             except corrupt as error:
                 raise DecodeError(f"gzip data is corrupt: {error}") from error
             if piece:
                 yield piece
             if reader.unused_data:
                 raise DecodeError("gzip data has bytes behind its end, expected one gzip member and no more")
-            packed = bytearray(reader.unconsumed_tail)
+            packed = reader.unconsumed_tail
     if not reader.eof:
         raise DecodeError(f"gzip data is cut off after {size} bytes")
+
+
+def _unbrotlied(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """Yield what size bytes of brotli hold."""
+    import brotli
+
+    reader = brotli.Decompressor()
+    for packed in pieces:
+        try:
+            piece = reader.process(packed, output_buffer_limit=WHOLE_BYTES)
+            while piece:
+                yield piece
+                piece = b"" if reader.is_finished() else reader.process(b"", output_buffer_limit=WHOLE_BYTES)
+        except brotli.error as error:
+            raise DecodeError("brotli data is corrupt or has bytes behind its end") from error
+    if not reader.is_finished():
+        raise DecodeError(f"brotli data is cut off after {size} bytes")
+
+
+_DECODERS = {b"gzip": _gunzipped, b"br": _unbrotlied}
 
 
 async def _decode_rest(pieces: Iterator[bytes]) -> AsyncGenerator[Bytes, None]:

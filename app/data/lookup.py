@@ -1,7 +1,9 @@
 """Which file on the disk answers a path in a URL, and whether it may.
 
 The viewer asks for the chunk `KEY/x0-x1_y0-y1_z0-z1`; on the disk it is `KEY/x0-x1/y0-y1/z0-z1` (nested) or has the viewer's own
-name (flat), and in both layouts it may be stored as gzip with `.gz` behind its name. A plain file wins over its `.gz` neighbour.
+name (flat). It asks for the manifest `ID:0` of a mesh, which is called `ID.json` or `ID` where no name may hold a colon (as
+neuroglancer-scripts does for NTFS and exFAT). Each may be stored as gzip or brotli with `.gz` or `.br` behind its name; a plain
+file wins over these neighbours, and gzip over brotli.
 """
 
 import asyncio
@@ -9,14 +11,18 @@ import errno
 import os
 import re
 import stat
+from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
 from app.data.linux import cached_opener
+from app.data.ranges import Span
 from converters.record import PRIVATE
 
 _CHUNK_NAME = re.compile(r"-?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+", re.ASCII)
-_SUFFIXES = ("", ".gz")
+_MANIFEST_NAME = re.compile(r"(\d+):\d+", re.ASCII)
+_SUFFIXES = (("", b""), (".gz", b"gzip"), (".br", b"br"))
+"""What may stand behind a file's name, and the coding that it tells of."""
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 # Without O_NONBLOCK, opening a named pipe would wait for a writer.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -25,11 +31,35 @@ _open_cached = cached_opener(_FLAGS)
 
 
 class Stored(NamedTuple):
-    """An open file, which whoever has it closes; gzipped when its name is the one asked for with `.gz` behind it."""
+    """A stretch of an open file, mostly all of it; whoever has it closes the file.
+
+    coding: what it is compressed with, b"gzip" or b"br", else b"". span: its first byte in the file and the one behind its last.
+    """
 
     descriptor: int
     status: os.stat_result
-    gzipped: bool
+    coding: bytes
+    span: Span
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole file."""
+        return self.span == (0, self.status.st_size)
+
+
+@dataclass(frozen=True)
+class DiskFiles:
+    """The files below root, a real path without a slash at its end, under the viewer's names; see route.Files."""
+
+    root: str
+
+    def at_once(self, path: str) -> Stored | None:
+        """Open the file that answers path. Raises OSError when that takes waiting, or something there cannot be read."""
+        return open_cached(self.root, path)
+
+    async def find(self, path: str) -> Stored | None:
+        """Do the same, and wait in a thread if need be. Raises OSError when something is there that cannot be read."""
+        return await open_stored(self.root, path)
 
 
 def open_cached(root: str, path: str) -> Stored | None:
@@ -43,11 +73,11 @@ def open_cached(root: str, path: str) -> Stored | None:
         return None
     if _open_cached is None:
         raise BlockingIOError(errno.EAGAIN, "this system always waits")
-    places = _places(root, path)
-    for place, suffix in product(places, _SUFFIXES):
+    places, is_chunk = _places(root, path)
+    for place, (suffix, coding) in product(places, _SUFFIXES):
         descriptor = _open_cached(place + suffix)
         if descriptor >= 0:
-            return _checked(descriptor, place, suffix, len(places) > 1)
+            return _checked(descriptor, place + suffix, coding, is_chunk)
         if -descriptor not in _ABSENT:
             # A disk that has to be asked, a link that has to be followed, or an error: open_stored tells which.
             raise BlockingIOError(errno.EAGAIN, "not to be told at once")
@@ -59,23 +89,26 @@ async def open_stored(root: str, path: str) -> Stored | None:
     try:
         return open_cached(root, path)
     except BlockingIOError:
-        return await asyncio.to_thread(_open_slowly, root, _places(root, path))
+        return await asyncio.to_thread(open_slowly, root, path)
 
 
-def _open_slowly(root: str, places: tuple[str, ...]) -> Stored | None:
-    """Open the first file of places however long it takes, behind links too, as long as they do not lead out of root."""
-    for place, suffix in product(places, _SUFFIXES):
-        path = place + suffix
+def open_slowly(root: str, path: str) -> Stored | None:
+    """Do the same however long it takes, behind links too, as long as they do not lead out of root. Raises OSError."""
+    if not _is_servable(path):
+        return None
+    places, is_chunk = _places(root, path)
+    for start, (suffix, coding) in product(places, _SUFFIXES):
+        place = start + suffix
         try:
-            descriptor = os.open(path, _FLAGS)
+            descriptor = os.open(place, _FLAGS)
         except OSError as error:
             if error.errno in _ABSENT:
                 continue
-            if not _is_below(root, os.path.realpath(path)):
+            if not _is_below(root, os.path.realpath(place)):
                 return None
             raise
-        if _is_below(root, _real_path(descriptor, path)):
-            return _checked(descriptor, place, suffix, len(places) > 1)
+        if _is_below(root, _real_path(descriptor, place)):
+            return _checked(descriptor, place, coding, is_chunk)
         os.close(descriptor)
         return None
     return None
@@ -86,15 +119,19 @@ def _is_servable(path: str) -> bool:
     return not ("/." in path or "//" in path or "\\" in path or "\0" in path or path.endswith("/"))
 
 
-def _places(root: str, path: str) -> tuple[str, ...]:
-    """Return where the file may be, with or without `.gz`: one place, or two for a chunk, in the order of nginx.conf."""
+def _places(root: str, path: str) -> tuple[tuple[str, ...], bool]:
+    """Return where the file may be, without what may stand behind its name, in the order of nginx.conf; and if it is a chunk."""
     folder, _, name = path.rpartition("/")
-    if _CHUNK_NAME.fullmatch(name) is None:
-        return (root + path,)
-    return f"{root}{folder}/{name.replace('_', '/')}", root + path
+    if _CHUNK_NAME.fullmatch(name) is not None:
+        return (f"{root}{folder}/{name.replace('_', '/')}", root + path), True
+    manifest = _MANIFEST_NAME.fullmatch(name) if ":" in name else None
+    if manifest is not None:
+        bare = f"{root}{folder}/{manifest[1]}"
+        return (root + path, f"{bare}.json", bare), False
+    return (root + path,), False
 
 
-def _checked(descriptor: int, place: str, suffix: str, is_chunk: bool) -> Stored | None:
+def _checked(descriptor: int, place: str, coding: bytes, is_chunk: bool) -> Stored | None:
     """Return the open file when it is a regular one, else close it; a folder is nothing, but an error in a chunk's place."""
     try:
         status = os.fstat(descriptor)
@@ -102,11 +139,11 @@ def _checked(descriptor: int, place: str, suffix: str, is_chunk: bool) -> Stored
         os.close(descriptor)
         raise
     if stat.S_ISREG(status.st_mode):
-        return Stored(descriptor, status, suffix == ".gz")
+        return Stored(descriptor, status, coding, (0, status.st_size))
     os.close(descriptor)
     if stat.S_ISDIR(status.st_mode) and not is_chunk:
         return None
-    raise OSError(errno.EINVAL, "not a regular file", place + suffix)
+    raise OSError(errno.EINVAL, "not a regular file", place)
 
 
 def _real_path(descriptor: int, path: str) -> str:

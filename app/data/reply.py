@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from app.data.accept import accepts_gzip
+from app.data.accept import accepts
 from app.data.conditional import entity_tag, http_date, is_unchanged, may_give_range
 from app.data.lookup import Stored
 from app.data.ranges import Part, Span, content_range, multipart, parse_ranges, total_bytes
@@ -12,12 +12,19 @@ Header = tuple[bytes, bytes]
 
 
 class Outline(NamedTuple):
-    """A response whose body is not read yet. is_decoded: the body is the whole gzip file unpacked, and parts is empty."""
+    """A response whose body is not read yet. is_decoded: the body is all that is stored, unpacked, and parts is empty."""
 
     status: int
     headers: list[Header]
     parts: list[Part]
     is_decoded: bool = False
+
+
+class Made(NamedTuple):
+    """What answers a path and lies in no file. tag: its ETag, b"" where no cache may keep it."""
+
+    data: bytes
+    tag: bytes
 
 
 class _Representation(NamedTuple):
@@ -31,10 +38,12 @@ _CORS = (
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", b"accept-ranges, content-encoding, content-length, content-range, etag, last-modified"),
 )
-_FOUND = (*_CORS, (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-cache"))
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+_NO_STORE = (b"cache-control", b"no-store")
+_FOUND = (*_CORS, _NO_SNIFFING, (b"cache-control", b"no-cache"))
 _VARIES = (*_FOUND, (b"vary", b"accept-encoding"))
 _PLAIN = _Representation(b"", (*_FOUND, (b"accept-ranges", b"bytes")))
-_GZIPPED = _Representation(b"-gzip", (*_VARIES, (b"content-encoding", b"gzip")))
+_PACKED = {coding: _Representation(b"-" + coding, (*_VARIES, (b"content-encoding", coding))) for coding in (b"gzip", b"br")}
 _DECODED = _Representation(b"-decoded", _VARIES)
 
 
@@ -42,7 +51,7 @@ def message(status: int, text: bytes, *headers: Header) -> Outline:
     """Return a response in words, which no cache keeps."""
     length = (b"content-length", b"%d" % len(text))
     kind = (b"content-type", b"text/plain; charset=utf-8")
-    return Outline(status, [*_CORS, *headers, (b"cache-control", b"no-store"), kind, length], [text])
+    return Outline(status, [*_CORS, *headers, _NO_STORE, kind, length], [text])
 
 
 PREFLIGHT = Outline(
@@ -58,10 +67,11 @@ PREFLIGHT = Outline(
 
 
 def outline(stored: Stored, path: str, method: str, headers: Mapping[bytes, bytes]) -> Outline:
-    """Return the response for an open file; method is GET or HEAD, headers are the request's."""
+    """Return the response for a stretch of an open file; method is GET or HEAD, headers are the request's."""
     way = _representation(stored, headers.get(b"accept-encoding", b""))
-    size, modified = stored.status.st_size, int(stored.status.st_mtime)
-    tag = entity_tag(stored.status, way.tag)
+    start, end = stored.span
+    size, modified = end - start, int(stored.status.st_mtime)
+    tag = entity_tag(stored.status, way.tag if stored.is_whole else b"-%x-%x%s" % (start, end, way.tag))
     given = [*way.headers, (b"etag", tag), (b"last-modified", http_date(modified))]
     if is_unchanged(headers, tag, modified):
         return Outline(304, given, [])
@@ -72,20 +82,36 @@ def outline(stored: Stored, path: str, method: str, headers: Mapping[bytes, byte
     if b"range" in headers and way is _PLAIN and method == "GET" and may_give_range(headers, tag, modified):
         spans = parse_ranges(headers[b"range"], size)
         if spans is not None:
-            return _partial(spans, size, given)
+            return _from(start, _partial(spans, size, given))
     given.append((b"content-length", b"%d" % size))
-    return Outline(200, given, [(0, size)] if method == "GET" else [])
+    return Outline(200, given, [stored.span] if method == "GET" else [])
+
+
+def outline_made(made: Made, path: str, method: str, headers: Mapping[bytes, bytes]) -> Outline:
+    """Return the response for what lies in no file; method is GET or HEAD, headers are the request's."""
+    caching = [(b"cache-control", b"no-cache"), (b"etag", made.tag)] if made.tag else [_NO_STORE]
+    given = [*_CORS, _NO_SNIFFING, *caching]
+    if made.tag and headers.get(b"if-none-match") and is_unchanged(headers, made.tag, 0):
+        return Outline(304, given, [])
+    given += [(b"content-type", _content_type(path)), (b"content-length", b"%d" % len(made.data))]
+    return Outline(200, given, [made.data] if method == "GET" else [])
 
 
 def _representation(stored: Stored, accept_encoding: bytes) -> _Representation:
-    if not stored.gzipped:
+    if not stored.coding:
         return _PLAIN
-    return _GZIPPED if accepts_gzip(accept_encoding) else _DECODED
+    return _PACKED[stored.coding] if accepts(accept_encoding, stored.coding) else _DECODED
 
 
 def _content_type(path: str) -> bytes:
     # Two types only: a browser must never show what lies in a dataset as a page of this server.
     return b"application/json" if path.endswith(("/info", "/provenance", ".json")) else b"application/octet-stream"
+
+
+def _from(start: int, planned: Outline) -> Outline:
+    """Return a response whose spans were counted from a stretch's first byte with spans of the file."""
+    parts: list[Part] = [part if isinstance(part, bytes) else (start + part[0], start + part[1]) for part in planned.parts]
+    return planned._replace(parts=parts)
 
 
 def _partial(spans: list[Span], size: int, given: list[Header]) -> Outline:

@@ -1,4 +1,4 @@
-"""The ASGI application that answers `/data/NAME/...`; NAME is a dataset's path below the served folder, slashes included.
+"""The ASGI application that answers `/data/NAME/...` and its like; NAME is a dataset's path below the served folder.
 
 404 says that there is nothing there, and only that: the viewer draws it as empty space. What cannot be read is a 500 and a line
 in the log. Every status carries the CORS headers, or the viewer takes it for a 404.
@@ -11,13 +11,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
 from app.data.body import Body, Bytes, cached_span, decode_body, read_body, read_cached
-from app.data.lookup import Stored, open_cached, open_stored
-from app.data.reply import PREFLIGHT, Outline, message, outline
+from app.data.lookup import DiskFiles, Stored
+from app.data.reply import PREFLIGHT, Made, Outline, message, outline, outline_made
 from app.protocol import FileSpan, Reply
 from formats.errors import DecodeError
 
@@ -31,31 +32,57 @@ _UNREADABLE = message(500, b"This is stored but cannot be read; the server's log
 _log = logging.getLogger(__name__)
 
 
+Found = Stored | Made | Outline
+"""What answers a path: a stretch of an open file, bytes, or a response that is complete."""
+
+
+class Files(Protocol):
+    """What lies under the paths below a prefix, decoded ("/NAME/...")."""
+
+    def at_once(self, path: str) -> Found | None:
+        """Return what answers path, None when there is nothing. Raises OSError when find may have to wait to tell it."""
+        ...
+
+    async def find(self, path: str) -> Found | None:
+        """Return what answers path, None when there is nothing.
+
+        Raises OSError, DecodeError when something is there that cannot be read: it must not look like what was never written.
+        """
+        ...
+
+
 def data_app(root: Path) -> "DataApp":
     """Return the application of /data/... for the files below root, which may itself be a link."""
-    return DataApp(os.path.realpath(root).rstrip(os.sep))
+    return DataApp(PREFIX, DiskFiles(real_root(root)))
+
+
+def real_root(root: Path) -> str:
+    """Return the served folder's real path without a slash at its end."""
+    return os.path.realpath(root).rstrip(os.sep)
 
 
 @dataclass(frozen=True)
 class DataApp:
-    """The files below root, a real path without a slash at its end."""
+    """Files under a prefix of URLs, which begins with a slash and does not end with one."""
 
-    root: str
+    prefix: str
+    files: Files
 
     def at_once(self, scope: Scope) -> Reply | None:
         """Return the response to a request when nothing has to be waited for, None when it takes a call to find it."""
         if scope["method"] not in ("GET", "HEAD"):
             return None
-        path = _decoded_path(scope)
+        path = self._path(scope)
         try:
-            stored = open_cached(self.root, path)
+            found = self.files.at_once(path) or _NOTHING
         except OSError:  # a disk that has to be asked, or an error: a call meets it again, and tells it
             return None
-        if stored is None:
-            return Reply(_NOTHING.status, _NOTHING.headers, read_cached(-1, _NOTHING.parts))
-        reply = _reply_at_once(stored, path, scope)
+        if not isinstance(found, Stored):
+            planned = _outline(found, path, scope)
+            return Reply(planned.status, planned.headers, read_cached(-1, planned.parts))
+        reply = _reply_at_once(found, path, scope)
         if reply is None or not isinstance(reply.body, FileSpan):
-            os.close(stored.descriptor)
+            os.close(found.descriptor)
         return reply
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,22 +90,31 @@ class DataApp:
         if scope["method"] not in ("GET", "HEAD"):
             await _send(PREFLIGHT if scope["method"] == "OPTIONS" else _NOT_ALLOWED, None, receive, send)
             return
-        path = _decoded_path(scope)
-        opened = await _opened(self.root, path)
-        if isinstance(opened, Outline):
-            await _send(opened, None, receive, send)
+        path = self._path(scope)
+        found = await self._found(path)
+        if not isinstance(found, Stored):
+            await _send(_outline(found, path, scope), None, receive, send)
             return
         try:
-            await _answer_with(opened, path, scope, receive, send)
+            await _answer_with(found, path, scope, receive, send)
         finally:
-            os.close(opened.descriptor)
+            os.close(found.descriptor)
+
+    def _path(self, scope: Scope) -> str:
+        """Return the path below the prefix, percent-decoded exactly once, in the spelling of the file system."""
+        raw: bytes = scope["raw_path"]
+        path: str = os.fsdecode(unquote_to_bytes(raw)) if b"%" in raw else scope["path"]
+        return path.removeprefix(self.prefix)
+
+    async def _found(self, path: str) -> Found:
+        try:
+            return await self.files.find(path) or _NOTHING
+        except Exception as error:
+            return _unreadable(path, error)
 
 
-def _decoded_path(scope: Scope) -> str:
-    """Return the path below PREFIX, percent-decoded exactly once, in the spelling of the file system."""
-    raw: bytes = scope["raw_path"]
-    path: str = os.fsdecode(unquote_to_bytes(raw)) if b"%" in raw else scope["path"]
-    return path.removeprefix(PREFIX)
+def _outline(found: Made | Outline, path: str, scope: Scope) -> Outline:
+    return outline_made(found, path, scope["method"], dict(scope["headers"])) if isinstance(found, Made) else found
 
 
 def _reply_at_once(stored: Stored, path: str, scope: Scope) -> Reply | None:
@@ -92,13 +128,6 @@ def _reply_at_once(stored: Stored, path: str, scope: Scope) -> Reply | None:
         return Reply(planned.status, planned.headers, body)
     except Exception:  # a disk that has to be asked, or an error: a call meets it again, and tells it
         return None
-
-
-async def _opened(root: str, path: str) -> Stored | Outline:
-    try:
-        return await open_stored(root, path) or _NOTHING
-    except Exception as error:
-        return _unreadable(path, error)
 
 
 async def _answer_with(stored: Stored, path: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,7 +148,7 @@ async def _body(stored: Stored, planned: Outline, method: str) -> Body:
     """Return the planned body; what is decoded whole gets its length into the headers."""
     if not planned.is_decoded:
         return await read_body(stored.descriptor, planned.parts)
-    body = await decode_body(stored.descriptor, stored.status.st_size)
+    body = await decode_body(stored.descriptor, stored.span, stored.coding)
     if body.rest is None:
         planned.headers.append((b"content-length", b"%d" % len(body.first)))
     return Body(b"") if method == "HEAD" else body

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import brotli
 import pytest
 
 from app.server import create_app, running
 
 PLAIN = bytes(range(256)) * 20
 PACKED = gzip.compress(PLAIN)
+BROTLI = brotli.compress(PLAIN)
 SECRET = b"nobody may read this"
 INFO = b'{"@type": "neuroglancer_multiscale_volume"}'
 
@@ -35,6 +37,12 @@ FILES = {
     "shards/0a.shard": PLAIN,
     "mesh/12:0": PLAIN,
     "mesh/13:0.gz": PACKED,
+    "flat_br/0-64_0-64_0-64.br": BROTLI,
+    "nested_br/0-64/0-64/0-64.br": BROTLI,
+    "mesh/14.json": PLAIN,
+    "mesh/15": PLAIN,
+    "mesh/16.json.gz": PACKED,
+    "mesh/17.br": BROTLI,
     "mesh/a b%c?d": PLAIN,
     "mesh/å€": PLAIN,
     "mesh/%2e%2e": PLAIN,
@@ -43,12 +51,17 @@ FILES = {
     "cut/0-64/0-64/0-64.gz": PACKED[:-20],
     "no_gzip/0-64/0-64/0-64.gz": PLAIN,
     "longer/0-64/0-64/0-64.gz": PACKED + b"more",
+    "no_brotli/0-64/0-64/0-64.br": PLAIN,
+    "cut_brotli/0-64/0-64/0-64.br": BROTLI[:-20],
     ".glassine/record.json": SECRET,
     "nested/.hidden/0-64": SECRET,
     "nested/0-64/0-64/.0-64.7.tmp": SECRET,
     "folder/.gz": SECRET,
 }
 """Below the dataset lab/vol."""
+
+
+_DECODERS: dict[str | None, Callable[[bytes], bytes]] = {None: bytes, "gzip": gzip.decompress, "br": brotli.decompress}
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,7 @@ class Answer:
 
     @property
     def decoded(self) -> bytes:
-        return gzip.decompress(self.body) if self.headers["Content-Encoding"] == "gzip" else self.body
+        return _DECODERS[self.headers["Content-Encoding"]](self.body)
 
 
 @dataclass(frozen=True)

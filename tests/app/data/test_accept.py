@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.data.accept import accepts_gzip
+from app.data.accept import accepts
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,27 @@ from app.data.accept import accepts_gzip
     ],
 )
 def test_table(header: bytes, expected: bool) -> None:
-    assert accepts_gzip(header) is expected
+    assert accepts(header, b"gzip") is expected
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (b"gzip, deflate, br, zstd", True),
+        (b"BR", True),
+        (b"*", True),
+        (b"br;q=0.5, gzip", True),
+        (b"", False),
+        (b"gzip, deflate", False),
+        (b"br;q=0, *", False),
+        (b"x-br", False),
+        (b"identity, br;q=0.5", False),
+    ],
+)
+def test_table_of_brotli(header: bytes, expected: bool) -> None:
+    assert accepts(header, b"br") is expected
 
 
 @given(st.binary(max_size=40))
 def test_any_header_has_an_answer(header: bytes) -> None:
-    assert accepts_gzip(header) in (True, False)
+    assert accepts(header, b"gzip") in (True, False)

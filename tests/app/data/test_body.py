@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,11 +135,12 @@ def test_pieces_are_the_parts_in_order_and_none_is_large(tmp_path: Path) -> None
     assert max(map(len, pieces)) == WHOLE_BYTES
 
 
-def decoded(folder: Path, packed: bytes) -> list[bytes]:
-    path = folder / "packed.gz"
-    path.write_bytes(packed)
+def decoded(folder: Path, packed: bytes, coding: bytes = b"gzip") -> list[bytes]:
+    """Decode a span in the middle of a file."""
+    path = folder / "packed"
+    path.write_bytes(b"before" + packed + b"behind")
     with path.open("rb") as file:
-        return list(decoded_pieces(file.fileno(), len(packed)))
+        return list(decoded_pieces(file.fileno(), (6, 6 + len(packed)), coding))
 
 
 @pytest.mark.parametrize("level", [0, 1, 9])
@@ -180,6 +182,34 @@ def test_bytes_behind_the_end_are_seen_where_a_piece_ends(tmp_path: Path) -> Non
     )  # stored blocks: every length occurs
     with pytest.raises(DecodeError, match="bytes behind its end"):
         decoded(tmp_path, stored + b"x")
+
+
+@pytest.mark.parametrize("size", [0, 1, 1_000, WHOLE_BYTES - 1, WHOLE_BYTES, WHOLE_BYTES + 1, 3_500_000])
+def test_brotli_is_decoded_in_pieces(tmp_path: Path, size: int) -> None:
+    for content in (bytes(size), random.Random(size).randbytes(size)):
+        pieces = decoded(tmp_path, brotli.compress(content, quality=1), b"br")
+        assert b"".join(pieces) == content
+        # Its buffers are powers of two that grow, so that a limit is overstepped by a part of the last.
+        assert all(len(piece) <= 2 * WHOLE_BYTES for piece in pieces)
+
+
+GOOD_BROTLI = brotli.compress(CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("packed", "message"),
+    [
+        (b"", "cut off after 0 bytes"),
+        (GOOD_BROTLI[:-1], "cut off"),
+        (GOOD_BROTLI[: len(GOOD_BROTLI) // 2], "cut off"),
+        (b"\xff" * 100, "corrupt"),
+        (GOOD_BROTLI + b"x", "bytes behind its end"),
+    ],
+    ids=["empty", "last byte", "half", "none", "more"],
+)
+def test_bad_brotli_is_an_error(tmp_path: Path, packed: bytes, message: str) -> None:
+    with pytest.raises(DecodeError, match=message):
+        decoded(tmp_path, packed, b"br")
 
 
 @given(st.binary(max_size=300), st.integers(0, 200), st.integers(1, 255))

@@ -33,20 +33,34 @@ def found(root: Path, path: str) -> tuple[bytes, bool] | None:
     if stored is None:
         return None
     with open(stored.descriptor, "rb") as file:
-        return file.read(), stored.gzipped
+        return file.read(), stored.coding == b"gzip"
 
 
-LAYOUTS = ["s/0-64/-64-0/-3--1", "s/0-64/-64-0/-3--1.gz", "s/0-64_-64-0_-3--1", "s/0-64_-64-0_-3--1.gz"]
-"""From the one that wins over all others to the one that yields to all: the same order as in nginx.conf."""
+NESTED, FLAT = "s/0-64/-64-0/-3--1", "s/0-64_-64-0_-3--1"
+LAYOUTS = [NESTED, f"{NESTED}.gz", f"{NESTED}.br", FLAT, f"{FLAT}.gz", f"{FLAT}.br"]
+"""From the one that wins over all others to the one that yields to all; without brotli the same order as in nginx.conf."""
+MANIFESTS = ["m/12:0", "m/12:0.gz", "m/12:0.br", "m/12.json", "m/12.json.gz", "m/12.json.br", "m/12", "m/12.gz", "m/12.br"]
+CODINGS = {".gz": b"gzip", ".br": b"br"}
 
 
-@pytest.mark.parametrize("present", range(1, 16))
-def test_nested_wins_over_flat_and_plain_over_gz(tmp_path: Path, present: int) -> None:
-    written = [name for bit, name in enumerate(LAYOUTS) if present >> bit & 1]
-    for name in written:
+@pytest.mark.parametrize(("path", "names"), [("/s/0-64_-64-0_-3--1", LAYOUTS), ("/m/12:0", MANIFESTS)])
+def test_the_first_name_that_is_there_wins(tmp_path: Path, path: str, names: list[str]) -> None:
+    for name in reversed(names):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    assert found(tmp_path, "/s/0-64_-64-0_-3--1") == (written[0].encode(), written[0].endswith(".gz"))
+        stored = opened(os.path.realpath(tmp_path), path)
+        assert stored is not None
+        with open(stored.descriptor, "rb") as file:
+            assert file.read() == name.encode()
+        assert stored.coding == CODINGS.get(name[-3:], b"")
+        assert stored.span == (0, len(name))
+
+
+@pytest.mark.parametrize("name", ["12:0:0-64_0-64_0-64", "a:0", "12:", ":0", "12:x", "1²:0"])
+def test_only_manifests_have_other_names_without_a_colon(tmp_path: Path, name: str) -> None:
+    for other in ("12", "12.json", "a", "a.json", ".json", "1²"):
+        (tmp_path / other).write_bytes(b"another")
+    assert found(tmp_path, f"/{name}") is None
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ PLAIN_OBJECTS = [
     "both_flat/0-64_0-64_0-64",
     "shards/0a.shard",
     "mesh/12:0",
+    "mesh/14:0",
+    "mesh/15:0",
     "mesh/a%20b%25c%3Fd",
     "mesh/%C3%A5%e2%82%ac",
     "mesh/%252e%252e",
@@ -50,8 +52,10 @@ PACKED_OBJECTS = [
     "nested_gz/-64-0_-128--64_-3-61",
     "deep/er/8_8_40/0-64_0-64_0-64",
     "mesh/13:0",
+    "mesh/16:0",
     "link/0-64_0-64_0-64",
 ]
+BROTLI_OBJECTS = ["flat_br/0-64_0-64_0-64", "nested_br/0-64_0-64_0-64", "mesh/17:0"]
 
 
 @pytest.fixture(params=["sendfile", "copy", "call"], scope="module", autouse=True)
@@ -89,6 +93,20 @@ def test_a_file_has_the_same_bytes_in_every_layout(site: Served, name: str, acce
     assert answer.headers["Content-Type"] == "application/octet-stream"
     assert answer.headers["Cache-Control"] == "no-cache"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert_readable_by_the_viewer(answer)
+
+
+@pytest.mark.parametrize("accept", ["gzip, deflate, br, zstd", "br", "*", "gzip", "br;q=0", None])
+@pytest.mark.parametrize("name", BROTLI_OBJECTS)
+def test_brotli_is_sent_as_it_is_stored_or_unpacked(site: Served, name: str, accept: str | None) -> None:
+    answer = site.get(name) if accept is None else site.get(name, Accept_Encoding=accept)
+    assert (answer.status, answer.decoded) == (200, PLAIN)
+    assert answer.headers["Content-Encoding"] == ("br" if accept in ("gzip, deflate, br, zstd", "br", "*") else None)
+    assert answer.headers["Vary"] == "accept-encoding"
+    assert answer.headers["Accept-Ranges"] is None
+    assert answer.headers["Content-Length"] == str(len(answer.body))
+    again = site.get(name, If_None_Match=answer.headers["ETag"], **({"Accept_Encoding": accept} if accept else {}))
+    assert (again.status, again.body) == (304, b"")
     assert_readable_by_the_viewer(answer)
 
 
@@ -435,8 +453,9 @@ def test_a_mistake_in_the_server_is_500_that_the_viewer_can_read(
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("corrupt", "corrupt"), ("cut", "cut off"), ("no_gzip", "corrupt"), ("longer", "bytes behind its end")]
-)
+    ("name", "reason"), [("corrupt", "corrupt"), ("cut", "cut off"), ("no_gzip", "corrupt"), ("longer", "bytes behind its end"),
+     ("no_brotli", "brotli data is corrupt"), ("cut_brotli", "brotli data is cut off")]
+)  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_corrupt_gz_that_has_to_be_decoded_is_500(
     site: Served, caplog: pytest.LogCaptureFixture, name: str, reason: str, method: str
