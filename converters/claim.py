@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from converters.children import MEMBERS, child_name, record_path, run_path
 from converters.errors import (
     BusyError,
     DamagedError,
@@ -28,13 +29,13 @@ from converters.journal import Journal, open_journal
 from converters.record import PRIVATE, Record, encode_record, read_record
 from converters.storage.files import raise_if_full, write_file
 from formats.errors import InfoError
-from formats.info import parse_volume_info
+from formats.info import VolumeInfo, parse_volume_info
 
 _BEGUN = "begun.json"
 _LOCK = "lock"
 _JOURNAL = "journal"
 _RUN = "run-"
-_TABLES = ("components.csv",)
+_TABLES = ("components.csv", "mask.png", "labels.png")
 """What some commands leave beside the record; it goes when another one replaces the dataset."""
 _MOVES = "moves.json"
 """Which folders are put in the place of which; it is there when all bytes of the new dataset are."""
@@ -87,7 +88,7 @@ class Claim:
         write_file(arriving / "info", info)
         moves = {
             "folder": self.folder.name,
-            "old": sorted(_scale_folders(self.dataset)),
+            "old": sorted(_scale_folders(self.dataset) | _child_folders(self.dataset)),
             "new": sorted(os.listdir(self.incoming)),
             "tables": [name for name in _TABLES if (self.tables / name).exists()],
         }
@@ -96,14 +97,19 @@ class Claim:
 
 
 def _move(dataset: Path) -> None:
-    """Put what has arrived in its place; each move may have been made before."""
+    """Put what has arrived in its place; each move may have been made before.
+
+    What belonged to the old volume goes with it: its children, their records, and what is left of runs that made them.
+    """
     private = dataset / PRIVATE
     arriving, outgoing = private / "arriving", private / "outgoing"
+    if not (arriving / "info").exists():
+        # All has been moved. What is there now may have been made since.
+        return
     moves = json.loads((arriving / _MOVES).read_bytes())
     incoming = private / moves["folder"] / "incoming"
     outgoing.mkdir(exist_ok=True)
-    if (arriving / "info").exists():
-        (dataset / "info").unlink(missing_ok=True)
+    (dataset / "info").unlink(missing_ok=True)
     for name in sorted({*moves["old"], *moves["new"]}):
         is_there = name in moves["new"] and not (incoming / name).exists()
         if (dataset / name).exists() and not is_there:
@@ -111,6 +117,9 @@ def _move(dataset: Path) -> None:
     for name in moves["new"]:
         if (incoming / name).exists():
             os.replace(incoming / name, dataset / name)
+    for member in MEMBERS:
+        record_path(dataset, member).unlink(missing_ok=True)
+        shutil.rmtree(run_path(dataset, member), ignore_errors=True)
     for name in _TABLES:
         if name not in moves.get("tables", ()):
             (private / name).unlink(missing_ok=True)
@@ -294,13 +303,30 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 def _scale_folders(dataset: Path) -> set[str]:
     """Return the names of the folders that the dataset's present scales lie in."""
+    info = _present_info(dataset)
+    return set() if info is None else {scale.key for scale in info.scales if _is_inside(scale.key)}
+
+
+def _child_folders(dataset: Path) -> set[str]:
+    """Return the names of the folders of the present volume's children: those that it names, and those that were made for it."""
+    info = _present_info(dataset)
+    named = [child_name(info, member) for member in MEMBERS] if info is not None else []
+    made = [m for m in MEMBERS if record_path(dataset, m).exists() or run_path(dataset, m).exists()]
+    return {name for name in (*named, *made) if name is not None and _is_inside(name)}
+
+
+def _present_info(dataset: Path) -> VolumeInfo | None:
     try:
-        info = parse_volume_info((dataset / "info").read_bytes())
+        return parse_volume_info((dataset / "info").read_bytes())
     except FileNotFoundError:
-        return set()
+        return None
     except (OSError, InfoError) as error:
         raise DatasetError(f"{dataset / 'info'}: cannot be read as a volume ({error}), so it cannot be replaced") from error
-    return {scale.key for scale in info.scales if scale.key and "/" not in scale.key and not scale.key.startswith(".")}
+
+
+def _is_inside(name: str) -> bool:
+    """Tell whether a name in an info is that of a folder which lies in the dataset's own one and is no private one."""
+    return bool(name) and "/" not in name and not name.startswith(".")
 
 
 def _clear(private: Path) -> None:

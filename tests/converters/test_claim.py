@@ -31,7 +31,10 @@ from converters.errors import (
     SourceError,
     ValueRefusedError,
 )
-from converters.options import ConvertOptions
+from converters.meshes.conversion import make_meshes
+from converters.options import ConvertOptions, MeshOptions
+from converters.skeletons.conversion import make_skeletons
+from converters.skeletons.options import SkeletonizeOptions
 from converters.sources.mapped import MappedSource
 from converters.volumes.conversion import Progress, convert
 from formats.grid import Box
@@ -223,6 +226,53 @@ def test_overwrite_moves_nothing_outside(key: str, source: Path, other: Path, tm
     convert(source, place, options(overwrite=True), quiet)
     assert (tmp_path / "folder/elsewhere/mine").read_text() == "mine"
     assert json.loads((place / "info").read_text())["scales"][0]["key"] == "8_8_8"
+
+
+def with_children(place: Path) -> None:
+    """Labels with meshes and skeletons, properties that somebody wrote, a folder that is nobody's, and what a killed run left."""
+    labels = np.ones((33, 20, 70), "uint8")
+    labels[:, :, 35:] = 2
+    convert(saved(place.with_name("labels.npy"), labels), place, options(type="segmentation"), quiet)
+    make_meshes(place, MeshOptions(executor="serial", memory="300MB"), quiet)
+    make_skeletons(place, SkeletonizeOptions(executor="serial", memory="1GB", dust_threshold=0), quiet)
+    members = json.loads((place / "info").read_text())
+    (place / "info").write_text(json.dumps({**members, "segment_properties": "names", "mesh": "mesh"}))
+    for name in ("names", "photographs", ".glassine/mesh-run/incoming/mesh"):
+        (place / name).mkdir(parents=True)
+        (place / name / "info").write_text("{}")
+    shutil.copy(place / ".glassine/mesh.json", place / ".glassine/mesh-run/ready.json")
+
+
+def test_the_children_of_a_volume_that_is_replaced_go_with_it(source: Path, tmp_path: Path) -> None:
+    place = tmp_path / "dataset"
+    with_children(place)
+    before = files_of(place)
+    assert {"mesh/1.index", "skeletons/info", ".glassine/mesh.json", ".glassine/skeletons.json"} <= set(before)
+
+    def while_it_runs(progress: Progress) -> None:
+        # Nothing of the old volume is lost before the new one is whole.
+        assert before.items() <= files_of(place).items()
+
+    convert(source, place, options(overwrite=True), while_it_runs)
+    convert(source, tmp_path / "fresh", options(), quiet)
+    kept = {name: before[name] for name in ("photographs", "photographs/info")}
+    assert files_of(place) == files_of(tmp_path / "fresh") | kept
+
+
+def test_children_that_were_made_since_stay(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed right after its dataset is there has left what tells of the old one."""
+    place = tmp_path / "dataset"
+    with_children(place)
+    monkeypatch.setattr(claim_module, "_clear", lambda private: None)
+    convert(source, place, options(overwrite=True, type="segmentation"), quiet)
+    monkeypatch.undo()
+    assert (place / ".glassine/arriving/moves.json").exists()
+    made = make_meshes(place, MeshOptions(executor="serial", memory="300MB"), quiet)
+    before = files_of(place / "mesh")
+    assert convert(source, place, options(type="segmentation"), quiet).already
+    assert files_of(place / "mesh") == before
+    assert make_meshes(place, MeshOptions(executor="serial", memory="300MB"), quiet).already
+    assert made.record.meshes == len(list((place / "mesh").glob("*.index")))
 
 
 # Failures -----------------------------------------------------------------------------------------------------------------------
