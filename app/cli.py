@@ -10,7 +10,7 @@ from converters.errors import ConverterError, OptionError
 from formats.errors import FormatError
 
 if TYPE_CHECKING:
-    from cyclopts import App
+    from cyclopts import App, CycloptsError
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -42,7 +42,7 @@ def run(argv: list[str]) -> int:
     except Exception as error:
         if read_settings().debug:
             traceback.print_exc()
-        message, status = _told(error)
+        message, status = told(error)
         print(f"glassine: {message}", file=sys.stderr)
         return status
 
@@ -79,17 +79,34 @@ def _version() -> str:
     return version("glassine")
 
 
-def _told(error: Exception) -> tuple[str, int]:
+def told(error: Exception) -> tuple[str, int]:
     """Return the sentence for an error and the exit status."""
     from cyclopts import CycloptsError
 
     if isinstance(error, OptionError):
         return str(error), WRONG_USAGE
     if isinstance(error, CycloptsError):
-        return f"{' '.join(str(error).split())} See glassine --help.", WRONG_USAGE
+        return _wrong_words(error), WRONG_USAGE
     if isinstance(error, (ConverterError, FormatError)):
         return str(error), FAILED
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'the system'}: {error.strerror}", FAILED
     kind = type(error).__name__
     return f"unexpected {kind}: {error}; GLASSINE_DEBUG=1 shows where, please report it", FAILED
+
+
+def _wrong_words(error: "CycloptsError") -> str:
+    """Return the sentence for words that the parser did not take, the API's where it knows the same mistake."""
+    from cyclopts import CoercionError, MissingArgumentError, UnknownOptionError
+
+    from app.commands.flags import missing_argument, switch_refusal, unknown_option
+
+    argument = error.argument
+    if isinstance(error, UnknownOptionError):
+        known = [name.removeprefix("--").replace("-", "_") for one in error.argument_collection for name in one.names]
+        return unknown_option((error.token.keyword or error.token.value).partition("=")[0].lstrip("-"), known)
+    if isinstance(error, MissingArgumentError) and argument is not None and not argument.name.startswith("-"):
+        return missing_argument(argument.name)
+    if isinstance(error, CoercionError) and error.target_type is bool and error.token is not None and argument is not None:
+        return switch_refusal(error.token.keyword or argument.name, error.token.value, argument.parameter.help)
+    return f"{' '.join(str(error).split())} See glassine --help."

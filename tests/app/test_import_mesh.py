@@ -49,9 +49,9 @@ def test_it_says_which_unit_it_took(ball: Path, tmp_path: Path, capsys: pytest.C
     [
         ([], 2, "nothing is given, expected FILES and then the DATASET to write"),
         (["out"], 2, "no mesh files are given, expected FILES and then the DATASET to write, or --table"),
-        (["BALL", "out", "--unit", "m"], 2, "Choose from"),
-        (["BALL", "out", "--id", "0"], 2, "--id 0: input should be greater than or equal to 1"),
-        (["BALL", "out", "--id", "x"], 2, "--id x: input should be a valid integer"),
+        (["BALL", "out", "--unit", "m"], 2, "--unit m: expected auto, nm, um or mm"),
+        (["BALL", "out", "--id", "0"], 2, "--id 0: expected at least 1"),
+        (["BALL", "out", "--id", "x"], 2, "--id x: expected a whole number"),
         (["BALL", "out", "--affine", "1,2,3"], 2, "--affine: found 3 numbers, expected 12 or 16"),
         (["BALL", "out", "--voxel-centres"], 2, "--voxel-centres needs a volume"),
         (["lh.pial.stl", "out"], 2, "lh.pial.stl: its name tells no segment id, expected one such as 123.stl; add --id N"),

@@ -74,11 +74,11 @@ def test_for_a_program(stack: Path, capsys: pytest.CaptureFixture[str]):
     ("more", "sentence"),
     [
         (("--threshold", "high"), "--threshold high: not understood (Voxels above this grey value are taken; otsu finds it"),
-        (("--threshold", "1e999"), "--threshold 1e999: value error, expected a number that float64 holds"),
+        (("--threshold", "1e999"), "--threshold 1e999: expected a number that float64 holds"),
         (("--threshold", "-1"), ""),
         (("--connectivity", "8"), "6"),
-        (("--smooth", "0"), "--smooth 0: input should be greater than 0"),
-        (("--min-size", "0"), "--min-size 0: input should be greater than or equal to 1"),
+        (("--smooth", "0"), "--smooth 0: expected more than 0"),
+        (("--min-size", "0"), "--min-size 0: expected at least 1"),
         (("--encoding", "jpeg"), "--encoding"),
     ],
 )

@@ -50,8 +50,8 @@ def test_the_link_selects_what_has_meshes(labels, capsys):
     [
         (("--segments", "5,6"), "--segments: there is no segment 6 in scale 8_8_8"),
         (("--segments", "five"), "--segments five: "),
-        (("--max-error", "0"), "--max-error 0: input should be greater than 0 (How far in nm"),
-        (("--lods", "9"), "--lods 9: input should be less than or equal to 8"),
+        (("--max-error", "0"), "--max-error 0: expected more than 0 (How far in nm"),
+        (("--lods", "9"), "--lods 9: expected at most 8"),
         (("--scale", "4"), "--scale 4: "),
     ],
 )

@@ -88,7 +88,7 @@ def test_segments_with_too_much_to_do_are_named(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--const", "-1"], "--const -1: input should be greater than or equal to 0"),
+        (["--const", "-1"], "--const -1: expected at least 0"),
         (["--segments", "1,x"], "--segments 1,x: not understood"),
         (["--scale", "9"], "--scale 9: "),
         (["--memory", "100MB"], "100 MB of memory for 1 workers are too few, skeletons need 322 MB"),
