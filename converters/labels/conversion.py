@@ -5,15 +5,19 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from converters.budget import Budget, budget_begun, budget_of
 from converters.claim import Claim, Request, check_place, claim, done_before, settle
 from converters.errors import DatasetError, OptionError
 from converters.executor import place_for_workers
+from converters.labels.colours import viewer_colours
 from converters.labels.components import Rule
-from converters.labels.finding import Blocks, gathered, joined, label_blocks, otsu_threshold
+from converters.labels.finding import Blocks, bright_pixels, gathered, joined, label_blocks, measured, otsu_threshold
 from converters.labels.joining import Components, label_type
 from converters.labels.labelled import LabelledSource
 from converters.labels.options import LabelOptions, volume_options
+from converters.labels.pictures import encode_picture, pixels_for
 from converters.labels.plan import LabelPlan, make_label_plan, plan_labels, rule_of
 from converters.labels.spool import LabelSpool
 from converters.labels.table import write_table
@@ -22,7 +26,7 @@ from converters.record import PRIVATE, Record
 from converters.sources.opening import absolute
 from converters.sources.source import Source
 from converters.steps import Report, Work
-from converters.storage.files import new_file, raise_if_full
+from converters.storage.files import new_file, raise_if_full, write_file
 from converters.volumes.conversion import (
     executor_for,
     pending_of,
@@ -33,8 +37,8 @@ from converters.volumes.conversion import (
 )
 from converters.volumes.plan import Plan
 
-TABLE = "components.csv"
-"""The table's name in a dataset's private folder."""
+TABLE, MASK, LABELS = "components.csv", "mask.png", "labels.png"
+"""Names in a dataset's private folder: the table of components, and what lies above the threshold and the components along z."""
 
 _OPTIONS_OF_THE_RUN = {"memory", "executor", "overwrite", "table"}
 """Options that change how a run goes and not what it gives."""
@@ -115,13 +119,18 @@ def _labelled(plan: LabelPlan, options: LabelOptions, held: Claim, work: Work, b
     grey = GreySource(unpacked(plan.source, plan.budget, held, work) if plan.unpack else plan.source, options.smooth)
     threshold = otsu_threshold(grey, spool, work) if options.level is None else options.level
     rule = rule_of(options, threshold)
-    label_blocks(grey, spool, rule, work)
+    pixels = pixels_for(plan.source.shape, plan.source.geometry.resolution)
+    label_blocks(grey, spool, rule, pixels, work)
     blocks = gathered(spool, budget)
     components = joined(spool, blocks, rule, work.report)
     _check_found(plan.source.name, blocks, components, rule)
-    write_table(held.tables / TABLE, components, plan.source.shape, plan.source.geometry)
     labels = LabelledSource(plan.source, spool, label_type(len(components.sizes)))
     labels.write_names(components.names, blocks.starts)
+    extents, shown = measured(labels, len(components.sizes), pixels, work)
+    write_table(held.tables / TABLE, components, extents, plan.source.shape, plan.source.geometry)
+    bright = np.repeat(bright_pixels(spool, pixels)[..., np.newaxis], 3, axis=2)
+    write_file(held.tables / MASK, encode_picture(np.uint8(255) * bright, pixels))
+    write_file(held.tables / LABELS, encode_picture(viewer_colours(shown), pixels))
     counts = {
         "components": len(components.sizes),
         "largest_component": int(components.sizes.max()),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,12 @@ from converters.budget import Budget
 from converters.errors import ConverterError, OptionError
 from converters.labels.components import Rule
 from converters.labels.joining import Components, Pairs, joins, named, united
+from converters.labels.labelled import LabelledSource
+from converters.labels.measuring import Extents, united_extents
+from converters.labels.pictures import Pixels
 from converters.labels.plan import most_components
 from converters.labels.spool import BlockTable, LabelSpool
-from converters.labels.tasks import BlockTask, GreySource, count_levels, label_block
+from converters.labels.tasks import BlockTask, GreySource, MeasureTask, count_levels, label_block, measure_block
 from converters.labels.threshold import grey_values, histogram, otsu
 from converters.steps import Progress, Report, Step, Work, do_step
 
@@ -55,9 +59,9 @@ def otsu_threshold(grey: GreySource, spool: LabelSpool, work: Work) -> float:
     return otsu(counted)
 
 
-def label_blocks(grey: GreySource, spool: LabelSpool, rule: Rule, work: Work) -> None:
+def label_blocks(grey: GreySource, spool: LabelSpool, rule: Rule, pixels: Pixels, work: Work) -> None:
     """Find the components of every block. Raises what do_step raises."""
-    _do_blocks(work, BlockTask(grey, spool, (0, 0, 0), rule), "label")
+    _do_blocks(work, BlockTask(grey, spool, (0, 0, 0), rule, pixels), "label")
 
 
 def gathered(spool: LabelSpool, budget: Budget) -> Blocks:
@@ -99,6 +103,33 @@ def joined(spool: LabelSpool, blocks: Blocks, rule: Rule, report: Report) -> Com
 
     groups = united(len(blocks.sizes), pairs())
     return named(blocks.sizes, blocks.firsts, groups, rule)
+
+
+def measured(labels: LabelledSource, count: int, pixels: Pixels, work: Work) -> tuple[Extents, NDArray[Any]]:
+    """Return where the components lie, and the largest label in each pixel, [x, y]. Raises what do_step raises, DamagedError."""
+    spool, base = labels.spool, MeasureTask(labels, pixels, (0, 0, 0))
+
+    def tasks() -> Iterator[MeasureTask]:
+        return (replace(base, item=cell) for cell in spool.blocks.cells())
+
+    do_step(work, Step("measure", "measure", measure_block, tasks, prod(labels.shape), "voxels"))
+    shown = np.zeros(pixels.size, labels.dtype)
+
+    def found() -> Iterator[tuple[NDArray[Any], Extents]]:
+        for cell in spool.blocks.cells():
+            block = spool.measured(cell)
+            pixels.put(shown, block.shown, spool.blocks.chunk_box(cell))
+            yield block.ids, block.extents
+
+    return united_extents(count, found()), shown
+
+
+def bright_pixels(spool: LabelSpool, pixels: Pixels) -> NDArray[np.bool_]:
+    """Return the pixels that have voxels above the threshold, [x, y]. Raises DamagedError."""
+    bright = np.zeros(pixels.size, np.bool_)
+    for cell in spool.blocks.cells():
+        pixels.put(bright, spool.bright(cell), spool.blocks.chunk_box(cell))
+    return bright
 
 
 def _do_blocks(work: Work, base: BlockTask, name: str) -> None:

@@ -79,7 +79,7 @@ class LabelledSource:
         voxels = np.zeros((*box.shape, 1), self.dtype, order="F")
         for cell in self.spool.blocks.cells_meeting(box):
             part = self.spool.blocks.chunk_box(cell).intersection(box)
-            names, labels = self._block_names(cell), self.spool.read_labels(cell, part)
+            names, labels = self.block_names(cell), self.spool.read_labels(cell, part)
             inside = voxels[..., 0][part.slices(box.start)]
             for z in range(labels.shape[2]):
                 inside[:, :, z] = names[labels[:, :, z]]
@@ -89,16 +89,8 @@ class LabelledSource:
         """Return itself: any box can be read."""
         return self
 
-    @property
-    def _names(self) -> Path:
-        return self.spool.folder / "names"
-
-    @property
-    def _starts(self) -> Path:
-        return self.spool.folder / "starts"
-
-    def _block_names(self, cell: Triple) -> NDArray[Any]:
-        """Return what each of a block's own labels is called, that of 0 first."""
+    def block_names(self, cell: Triple) -> NDArray[Any]:
+        """Return what each of a block's own labels is called, that of 0 first. Raises DamagedError."""
         shape = self.spool.blocks.shape
         number = cell[0] + shape[0] * (cell[1] + shape[1] * cell[2])
         try:
@@ -107,3 +99,11 @@ class LabelledSource:
         except (OSError, ValueError) as error:
             raise DamagedError(f"{self._names}: cannot be read any more ({error})") from error
         return np.concatenate([np.zeros(1, self.dtype), names])
+
+    @property
+    def _names(self) -> Path:
+        return self.spool.folder / "names"
+
+    @property
+    def _starts(self) -> Path:
+        return self.spool.folder / "starts"

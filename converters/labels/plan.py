@@ -32,8 +32,8 @@ _LARGEST_BLOCK = 1 << 23
 _MOST_READ = 3.0
 """A source that would be read more often, all blocks and their surroundings counted, is unpacked first."""
 
-_COMPONENT_BYTES = 120
-"""Memory that a component of a block takes while components are joined."""
+_COMPONENT_BYTES = 192
+"""Memory that a component of a block takes while components are joined and measured."""
 
 _FEW_COMPONENTS = 1 << 16
 """So many are joined whatever the budget is."""

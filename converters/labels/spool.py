@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from converters.errors import DamagedError
 from converters.labels.components import BlockComponents, Faces
 from converters.labels.joining import BlockFaces
+from converters.labels.measuring import Extents
 from converters.storage.files import LARGEST_OBJECT, new_file, write_file
 from formats.errors import DecodeError
 from formats.grid import Box, Grid, Triple
@@ -34,6 +35,18 @@ class BlockTable:
     foreground: int
     unordered: int
     highest: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of the volume's components in a block.
+
+    ids: those that it holds, ascending. extents: where their voxels in it lie. shown: the largest id in each pixel, [x, y].
+    """
+
+    ids: NDArray[Any]
+    extents: Extents
+    shown: NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -102,6 +115,26 @@ class LabelSpool:
     def histogram(self, cell: Triple) -> NDArray[np.int64]:
         """Return the rows of level_counts of a block. Raises DamagedError."""
         return _unpacked(self._path("histograms", cell))["rows"]
+
+    def write_bright(self, cell: Triple, bright: NDArray[np.bool_]) -> None:
+        """Keep the pixels in which a block has voxels above the threshold, [x, y]. Raises DiskFullError."""
+        write_file(self._path("bright", cell), _packed({"bright": bright}))
+
+    def bright(self, cell: Triple) -> NDArray[np.bool_]:
+        """Return the pixels of write_bright. Raises DamagedError."""
+        return _unpacked(self._path("bright", cell))["bright"]
+
+    def write_measured(self, cell: Triple, measured: Measured) -> None:
+        """Keep what was measured in a block. Raises DiskFullError."""
+        extents = measured.extents
+        arrays = {"ids": measured.ids, "begins": extents.begins, "ends": extents.ends, "sums": extents.sums}
+        write_file(self._path("measured", cell), _packed({**arrays, "shown": measured.shown}))
+
+    def measured(self, cell: Triple) -> Measured:
+        """Return what was measured in a block. Raises DamagedError."""
+        arrays = _unpacked(self._path("measured", cell))
+        extents = Extents(arrays["begins"], arrays["ends"], arrays["sums"])
+        return Measured(arrays["ids"], extents, arrays["shown"])
 
     def _write_labels(self, cell: Triple, labels: NDArray[np.uint32]) -> None:
         """Write where each piece begins and how long it is, and the pieces; one without labels has no bytes."""

@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 
 from converters.errors import ValueRefusedError
 from converters.labels.components import Rule, block_components
-from converters.labels.spool import LabelSpool
-from converters.labels.threshold import grey_values, halo, level_counts
+from converters.labels.labelled import LabelledSource
+from converters.labels.measuring import block_extents
+from converters.labels.pictures import Pixels
+from converters.labels.spool import LabelSpool, Measured
+from converters.labels.threshold import above, grey_values, halo, level_counts
 from converters.results import BlockResult
 from converters.sources.source import Source
 from converters.volumes.outputs import check_shared
@@ -39,12 +42,13 @@ class GreySource:
 
 @dataclass(frozen=True)
 class BlockTask:
-    """What one block's work needs to know. item: the block. rule: None where grey values are counted only."""
+    """What one block's work needs to know. item: the block. rule, pixels: None where grey values are counted only."""
 
     grey: GreySource
     spool: LabelSpool
     item: Triple
     rule: Rule | None = None
+    pixels: Pixels | None = None
 
     @property
     def box(self) -> Box:
@@ -66,13 +70,62 @@ def count_levels(task: BlockTask) -> BlockResult:
 
 def label_block(task: BlockTask) -> BlockResult:
     """Write the components of a block. Raises DamagedError, ValueRefusedError, DiskFullError."""
-    if task.rule is None:
-        raise ValueError("a block is labelled by a rule, and none was given")
+    if task.rule is None or task.pixels is None:
+        raise ValueError("a block is labelled by a rule and seen in pixels, and they were not given")
     check_shared(task.spool.folder)
     values = task.grey.read(task.box)
     block = block_components(values, task.box, task.grey.source.shape, task.rule)
+    task.spool.write_bright(task.item, task.pixels.shrunk(_bright(values, task.rule), task.box))
     task.spool.write(task.item, block, *_facts(values))
     return BlockResult(voxels=task.box.voxels)
+
+
+@dataclass(frozen=True)
+class MeasureTask:
+    """One block of the volume's labels. item: the block."""
+
+    labels: LabelledSource
+    pixels: Pixels
+    item: Triple
+
+    @property
+    def box(self) -> Box:
+        """The block's voxels, counted from the source's first."""
+        return self.labels.spool.blocks.chunk_box(self.item)
+
+    @property
+    def place(self) -> str:
+        """The block's name in messages: its voxels in the source."""
+        return f"voxels {chunk_name(self.box)}"
+
+
+def measure_block(task: MeasureTask) -> BlockResult:
+    """Write where the components of a block lie, and how it looks along z. Raises DamagedError, DiskFullError."""
+    spool, box = task.labels.spool, task.box
+    check_shared(spool.folder)
+    names, labels = task.labels.block_names(task.item), spool.read_labels(task.item, box)
+    ids, extents = block_extents(labels, names, box)
+    shown = task.pixels.shrunk(_shown(labels, names), box)
+    spool.write_measured(task.item, Measured(ids, extents, shown))
+    return BlockResult(voxels=box.voxels)
+
+
+def _bright(values: NDArray[Any], rule: Rule) -> NDArray[np.bool_]:
+    """Return in which columns along z values lie above the threshold, [x, y]."""
+    bright = np.zeros(values.shape[:2], np.bool_, order="F")
+    for z in range(values.shape[2]):
+        bright |= above(values[:, :, z], rule.threshold)
+    return bright
+
+
+def _shown(labels: NDArray[np.uint32], names: NDArray[Any]) -> NDArray[Any]:
+    """Return the largest name in each column along z, [x, y]."""
+    shown = np.zeros(labels.shape[:2], names.dtype, order="F")
+    for z in range(labels.shape[2]):
+        plane = labels[:, :, z]
+        if plane.any():
+            np.maximum(shown, names[plane], out=shown)
+    return shown
 
 
 def _facts(values: NDArray[Any]) -> tuple[int, float]:

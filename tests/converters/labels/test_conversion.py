@@ -11,10 +11,12 @@ import nibabel
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from converters.errors import ConverterError, DamagedError, DatasetError, DatasetExistsError, OptionError, ValueRefusedError
 from converters.journal import open_journal
+from converters.labels.colours import viewer_colours
 from converters.labels.conversion import label
 from converters.labels.options import LabelOptions
 from converters.labels.threshold import histogram, level_counts, otsu
@@ -132,6 +134,27 @@ def test_the_table_tells_components_by_size(source: Path, grey: Voxels, tmp_path
         place = int(row["x"]) + 3, int(row["y"]) - 5, int(row["z"]) - 1
         assert labels[place] == int(row["label"])
         assert float(row["volume_nm3"]) == 512 * int(row["voxels"])
+        voxels = np.add(np.argwhere(labels == int(row["label"])), (-3, 5, 1))
+        assert [int(row[f"{axis}_begin"]) for axis in "xyz"] == voxels.min(axis=0).tolist()
+        assert [int(row[f"{axis}_end"]) for axis in "xyz"] == (voxels.max(axis=0) + 1).tolist()
+        assert [float(row[f"{axis}_centre"]) for axis in "xyz"] == pytest.approx(voxels.mean(axis=0) + 0.5)
+
+
+def test_pictures_show_what_is_above_the_threshold_and_the_labels(source: Path, grey: Voxels, tmp_path: Path) -> None:
+    label(source, tmp_path / "out", options(threshold="560", min_size=9), quiet)
+    mask, shown = (picture(tmp_path / f"out/.glassine/{name}.png", grey.shape) for name in ("mask", "labels"))
+    np.testing.assert_array_equal(mask[..., 0] == 255, (grey > 560).any(axis=2))
+    assert set(np.unique(mask)) == {0, 255}
+    np.testing.assert_array_equal(shown, viewer_colours(labels_of(tmp_path / "out").max(axis=2)))
+    assert shown.any(axis=2).sum() < mask.any(axis=2).sum()
+
+
+def picture(path: Path, shape: tuple[int, ...]) -> Voxels:
+    """Return the colours [x, y, 3] in the middle of each voxel's column."""
+    pixels = np.asarray(Image.open(path)).transpose(1, 0, 2)
+    size = 512, round(512 * shape[1] / shape[0])
+    x, y = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(shape, size, strict=False))
+    return pixels[np.ix_(x, y)]
 
 
 def test_the_table_goes_with_the_labels(source: Path, tmp_path: Path) -> None:
@@ -154,7 +177,7 @@ def test_labels_are_made_once(source: Path, tmp_path: Path) -> None:
         label(source, tmp_path / "out", options(threshold="500"), quiet)
 
 
-@pytest.mark.parametrize("step", ["threshold", "label", "join", "convert"])
+@pytest.mark.parametrize("step", ["threshold", "label", "join", "measure", "convert"])
 def test_a_run_that_was_stopped_goes_on(step: str, source: Path, tmp_path: Path) -> None:
     def interrupted(progress: Progress) -> None:
         if progress.step == step:
@@ -165,7 +188,7 @@ def test_a_run_that_was_stopped_goes_on(step: str, source: Path, tmp_path: Path)
         label(source, tmp_path / "out", options(), interrupted)
     assert not (tmp_path / "out/info").exists()
     summary = label(source, tmp_path / "out", options(memory="1GB"), quiet)
-    assert summary.kept == {"threshold": 1, "label": 19, "join": 36, "convert": 37}[step]
+    assert summary.kept == {"threshold": 1, "label": 19, "join": 36, "measure": 37, "convert": 55}[step]
     assert files_of(tmp_path / "out") == files_of(tmp_path / "undisturbed")
 
 
@@ -174,7 +197,7 @@ def test_blocks_of_a_compressed_file_are_unpacked_first(grey: Voxels, tmp_path: 
         file.create_dataset("grey", data=grey, chunks=(75, 1, 40), compression="gzip")
     steps = set()
     label(tmp_path / "grey.h5", tmp_path / "out", options(smooth=1), lambda progress: steps.add(progress.step))
-    assert steps == {"unpack", "threshold", "label", "join", "convert"}
+    assert steps == {"unpack", "threshold", "label", "join", "measure", "convert"}
     np.save(tmp_path / "grey.npy", grey)
     label(tmp_path / "grey.npy", tmp_path / "plain", options(smooth=1), quiet)
     np.testing.assert_array_equal(labels_of(tmp_path / "out"), labels_of(tmp_path / "plain"))
@@ -337,7 +360,7 @@ def test_a_spool_that_is_damaged_is_told(source: Path, tmp_path: Path) -> None:
         if progress.step == "label" and progress.done == progress.total:
             raise KeyboardInterrupt
 
-    for kind in ("labels", "faces", "tables"):
+    for kind in ("labels", "faces", "tables", "bright"):
         dataset = tmp_path / kind
         with pytest.raises(KeyboardInterrupt):
             label(source, dataset, options(), interrupted)

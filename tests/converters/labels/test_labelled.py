@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from converters.labels.components import Rule, block_components
 from converters.labels.labelled import LabelledSource
-from converters.labels.spool import LabelSpool
+from converters.labels.measuring import block_extents
+from converters.labels.spool import LabelSpool, Measured
 from converters.sources.opening import open_source
 from converters.sources.source import SourceOptions
 from formats.grid import Box, Grid
@@ -75,6 +76,16 @@ def test_what_a_block_leaves_is_read_back(spool: LabelSpool) -> None:
     np.testing.assert_array_equal(table.firsts, block.firsts)
     faces = spool.faces((1, 1, 1))
     assert set(faces.labels) == set(faces.values) == {(0, 0), (0, 1), (1, 0), (2, 0), (2, 1)}
+    bright = values[..., 0] > 0.5
+    spool.write_bright((1, 1, 1), bright)
+    np.testing.assert_array_equal(spool.bright((1, 1, 1)), bright)
+    ids, extents = block_extents(block.labels, np.arange(len(block.sizes) + 1), box)
+    spool.write_measured((1, 1, 1), Measured(ids, extents, block.labels.max(axis=2)))
+    measured = spool.measured((1, 1, 1))
+    np.testing.assert_array_equal(measured.ids, ids)
+    np.testing.assert_array_equal(measured.shown, block.labels.max(axis=2))
+    for name, rows in vars(extents).items():
+        np.testing.assert_array_equal(getattr(measured.extents, name), rows)
     for place, face in block.faces.items():
         np.testing.assert_array_equal(faces.labels[place], face)
         np.testing.assert_array_equal(faces.values[place], block.values[place])
