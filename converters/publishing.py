@@ -17,11 +17,15 @@ from converters.children import Child, R, child_name, read_volume_info, record_p
 from converters.claim import locked
 from converters.errors import DatasetError, DatasetExistsError, OptionError
 from converters.journal import Journal, open_journal
+from converters.properties.merging import with_columns
+from converters.properties.stored import FOLDER as PROPERTIES
+from converters.properties.stored import StoredProperties
 from converters.record import read_record
-from converters.storage.files import raise_if_full, write_file
+from converters.storage.files import raise_if_full, read_file, write_file
 from formats.info import VolumeInfo, encode_volume_info
+from formats.segment_properties import SegmentProperties, encode_segment_properties, parse_segment_properties
 
-_BEGUN, _JOURNAL, _READY = "begun.json", "journal", "ready.json"
+_BEGUN, _JOURNAL, _READY, _COLUMNS = "begun.json", "journal", "ready.json", "columns.json"
 """_READY: the record; it is there when all bytes of the child are."""
 _OPTIONS_OF_THE_RUN = {"memory", "executor", "overwrite"}
 """Options that change how a run goes and not what it gives."""
@@ -51,10 +55,16 @@ class ChildClaim(Generic[R]):
         """Where what is needed only during the run is written."""
         return run_path(self.dataset, self.child.member) / "spool"
 
-    def publish(self, info: bytes, record: R) -> None:
-        """Put the child in the place of the one that was there. info: the child's."""
+    def publish(self, info: bytes, record: R, columns: SegmentProperties | None = None) -> None:
+        """Put the child in the place of the one that was there. info: the child's.
+
+        columns: what it tells of segments, which goes among the dataset's segment properties.
+        """
+        run = run_path(self.dataset, self.child.member)
         write_file(self.folder / "info", info)
-        write_file(run_path(self.dataset, self.child.member) / _READY, self.child.encode(record))
+        if columns is not None:
+            write_file(run / _COLUMNS, encode_segment_properties(columns))
+        write_file(run / _READY, self.child.encode(record))
         _publish(self.dataset, self.child.member)
 
 
@@ -103,6 +113,13 @@ def check_replaceable(dataset: Path, info: VolumeInfo, child: Child[Any], *, ove
         )
 
 
+def check_extendable(dataset: Path, info: VolumeInfo) -> None:
+    """Raise DatasetError where there are segment properties that nothing can be added to, before there is work to lose."""
+    stored = StoredProperties(dataset, info.segment_properties)
+    if not stored.is_elsewhere:
+        stored.read()
+
+
 @contextmanager
 def claim_child(dataset: Path, child: Child[R], request: dict[str, Any]) -> Iterator[ChildClaim[R]]:
     """Hold a dataset for this run alone; what a run of the same request left is kept, with its journal.
@@ -135,7 +152,8 @@ def claim_child(dataset: Path, child: Child[R], request: dict[str, Any]) -> Iter
 def _publish(dataset: Path, member: str) -> None:
     """Move the child in; each step may have been made before."""
     run, info, place = run_path(dataset, member), read_volume_info(dataset), dataset / member
-    _remove_unfinished_beside(dataset / "info", record_path(dataset, member))
+    properties = _properties(dataset, info, run)
+    _remove_unfinished_beside(dataset / "info", record_path(dataset, member), dataset / PROPERTIES / "info")
     arrived = run / "incoming" / member
     if arrived.exists():
         if child_name(info, member) is not None:
@@ -146,7 +164,18 @@ def _publish(dataset: Path, member: str) -> None:
             os.replace(place, run / "outgoing")
         os.replace(arrived, place)
     write_file(record_path(dataset, member), (run / _READY).read_bytes())
+    if properties is not None:
+        info = replace(info, segment_properties=StoredProperties(dataset, info.segment_properties).write(properties))
     write_file(dataset / "info", encode_volume_info(_naming(info, member, member)))
+
+
+def _properties(dataset: Path, info: VolumeInfo, run: Path) -> SegmentProperties | None:
+    """Return the segment properties with what the run tells of segments, None where they are not to be changed."""
+    stored, columns = StoredProperties(dataset, info.segment_properties), read_file(run / _COLUMNS)
+    if columns is None or stored.is_elsewhere:
+        return None
+    found = with_columns(stored.read(), parse_segment_properties(columns))
+    return found if found.ids else None
 
 
 def _naming(info: VolumeInfo, member: str, folder: str | None) -> VolumeInfo:

@@ -12,6 +12,7 @@ from app.amounts import amount, duration, lengths
 from app.commands.convert import AsJson
 from app.commands.flags import with_flags
 from app.progress import progress_shown
+from converters.properties.stored import StoredProperties
 from converters.skeletons.conversion import SkeletonSummary, make_skeletons
 from converters.skeletons.options import SkeletonizeOptions
 from converters.skeletons.reading import open_skeletons
@@ -92,6 +93,7 @@ def summary_text(summary: SkeletonSummary, seconds: float) -> str:
         f"parameters: {_parameters_text(summary)}",
         *_without(summary),
         *_limited(summary),
+        *_elsewhere(summary),
     ]
     return "\n".join(lines)
 
@@ -125,6 +127,14 @@ def _limited(summary: SkeletonSummary) -> list[str]:
     more = f" and {len(limited) - _NAMED} more" if len(limited) > _NAMED else ""
     named = ", ".join(str(segment) for segment in limited[:_NAMED]) + more
     return [f"took all the paths there were for them and may be unfinished (--budget, --max-paths): segments {named}"]
+
+
+def _elsewhere(summary: SkeletonSummary) -> list[str]:
+    """Return why the viewer does not list cable lengths."""
+    stored = StoredProperties(summary.plan.dataset, summary.plan.info.segment_properties)
+    if not stored.is_elsewhere:
+        return []
+    return [f"its segment properties lie at {stored.member}, so cable lengths, branch and end points were not added to them"]
 
 
 def _cable(nanometres: float) -> str:

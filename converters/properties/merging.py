@@ -34,6 +34,11 @@ def without(properties: SegmentProperties, names: Collection[str]) -> SegmentPro
     )
 
 
+def with_columns(there: SegmentProperties, added: SegmentProperties) -> SegmentProperties:
+    """Return the properties with those of added in the place of the ones of the same ids, whichever segments they were of."""
+    return merged(without(there, [one.id for one in added.properties]), added)
+
+
 def names_of(properties: SegmentProperties) -> dict[int, str]:
     """Return the names of the segments that have one."""
     for one in properties.properties:

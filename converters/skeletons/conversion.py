@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,15 @@ from numpy.typing import NDArray
 from converters.budget import Budget, budget_begun, budget_of
 from converters.errors import OptionError
 from converters.executor import open_executor, place_for_workers
-from converters.publishing import ChildClaim, check_replaceable, claim_child, done_before, finish_publishing, request_for
+from converters.publishing import (
+    ChildClaim,
+    check_extendable,
+    check_replaceable,
+    claim_child,
+    done_before,
+    finish_publishing,
+    request_for,
+)
 from converters.results import BlockResult
 from converters.shards import GroupParts, segment_shards
 from converters.skeletons.fragments import read_fragment_index
@@ -19,13 +28,15 @@ from converters.skeletons.groups import (
     ATTRIBUTES,
     Destination,
     GroupTask,
+    SegmentCounts,
     join_group,
     read_counts,
 )
 from converters.skeletons.joining import Joining
 from converters.skeletons.options import SkeletonizeOptions
 from converters.skeletons.plan import PROCESS_BYTES, SkeletonPlan, make_skeleton_plan
-from converters.skeletons.record import SKELETONS, SkeletonRecord
+from converters.skeletons.properties import skeleton_numbers
+from converters.skeletons.record import SKELETONS, SkeletonRecord, longest
 from converters.skeletons.tracing import BlockTask, fragments_path, trace_block
 from converters.steps import Report, Step, Work, do_step
 from formats.grid import Triple
@@ -82,6 +93,7 @@ def _make(dataset: Path, options: SkeletonizeOptions, executor: Executor, report
     if before is not None:
         return SkeletonSummary(plan, before, already=True)
     check_replaceable(dataset, plan.info, SKELETONS, overwrite=options.overwrite)
+    check_extendable(dataset, plan.info)
     with claim_child(dataset, SKELETONS, request) as held:
         kept = max(0, sum(len(items) for items in held.journal.done.values()) - 1)
         kept_budget = budget_begun(held.journal, plan.budget)
@@ -104,8 +116,9 @@ def _write(plan: SkeletonPlan, options: SkeletonizeOptions, held: ChildClaim[Ske
     results = _join(plan, found, destination, work)
     if sharding is not None:
         results += do_step(work, segment_shards(destination.parts, len(groups), sharding, held.folder))
-    record = _record(plan, held, destination, len(groups), sum(result.stored_bytes for result in results))
-    held.publish(encode_skeleton_info(SkeletonInfo(ATTRIBUTES, sharding=sharding)), record)
+    counted = list(read_counts(destination, len(groups)))
+    record = _record(plan, held.request, counted, sum(result.stored_bytes for result in results))
+    held.publish(encode_skeleton_info(SkeletonInfo(ATTRIBUTES, sharding=sharding)), record, skeleton_numbers(counted))
     return record
 
 
@@ -180,12 +193,10 @@ def _join(plan: SkeletonPlan, found: _Found, destination: Destination, work: Wor
     return do_step(work, Step("groups", "join", join_group, tasks, len(groups), "groups"))
 
 
-def _record(
-    plan: SkeletonPlan, held: ChildClaim[SkeletonRecord], destination: Destination, groups: int, stored: int
-) -> SkeletonRecord:
+def _record(plan: SkeletonPlan, request: dict[str, Any], counted: list[SegmentCounts], stored: int) -> SkeletonRecord:
     counts = dict.fromkeys(("segments", "skeletons", "trees", "vertices", "end_points", "branch_points"), 0)
     limited, cable = [], 0.0
-    for one in read_counts(destination, groups):
+    for one in counted:
         counts["segments"] += 1
         counts["skeletons"] += one.vertices > 0
         for name in ("trees", "vertices", "end_points", "branch_points"):
@@ -193,4 +204,5 @@ def _record(
         cable += one.cable_length
         limited += [one.segment] if one.limited else []
     counts["stored_bytes"] = stored
-    return SkeletonRecord(held.request, plan.scale.key, asdict(plan.parameters), counts, round(cable, 3), tuple(limited))
+    largest = longest({one.segment: one.cable_length for one in counted})
+    return SkeletonRecord(request, plan.scale.key, asdict(plan.parameters), counts, round(cable, 3), tuple(limited), largest)

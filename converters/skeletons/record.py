@@ -1,7 +1,9 @@
 """The record of a dataset's skeletons, `.glassine/skeletons.json`: what they were made from and with, and what came of it."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ from converters.errors import DatasetError
 
 FOLDER = "skeletons"
 """The skeletons' folder in a dataset, and what its info calls it."""
+SHOWN = 10
+"""Segments that links select."""
+_IDS = ("limited", "largest")
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,8 @@ class SkeletonRecord:
 
     request: what was asked for (version, volume, options). scale: key of the scale that was traced on. parameters: as they were
     used. counts: segments, skeletons, trees, vertices, end_points, branch_points, stored_bytes. cable_length: nm, of all.
-    limited: segments that took all the paths there were for them and may be unfinished.
+    limited: segments that took all the paths there were for them and may be unfinished. largest: those with the longest cables,
+    for a first look.
     """
 
     request: dict[str, Any]
@@ -26,12 +32,20 @@ class SkeletonRecord:
     parameters: dict[str, Any]
     counts: dict[str, int]
     cable_length: float
-    limited: tuple[int, ...] = field(default=())
+    limited: tuple[int, ...] = ()
+    largest: tuple[int, ...] = ()
+
+
+def longest(cable_lengths: Mapping[int, float]) -> tuple[int, ...]:
+    """Return the ids of the segments with the longest cables, the longest first. cable_lengths: by segment."""
+    ordered = nsmallest(SHOWN, cable_lengths.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(segment for segment, length in ordered if length > 0)
 
 
 def encode_skeleton_record(record: SkeletonRecord) -> bytes:
-    """Return the record as JSON, the same bytes for the same record."""
-    return json.dumps(asdict(record), indent=1, sort_keys=True).encode() + b"\n"
+    """Return the record as JSON, the same bytes for the same record; ids are strings, which hold all their digits."""
+    members = {**asdict(record), **{name: [str(segment) for segment in getattr(record, name)] for name in _IDS}}
+    return json.dumps(members, indent=1, sort_keys=True).encode() + b"\n"
 
 
 def skeleton_record_path(dataset: Path) -> Path:
@@ -44,7 +58,7 @@ def read_skeleton_record(dataset: Path) -> SkeletonRecord | None:
     path = skeleton_record_path(dataset)
     try:
         members = json.loads(path.read_bytes())
-        return SkeletonRecord(**{**members, "limited": tuple(members["limited"])})
+        return SkeletonRecord(**{**members, **{name: tuple(int(segment) for segment in members[name]) for name in _IDS}})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:

@@ -99,3 +99,12 @@ def test_wrong_usage_is_one_sentence(words: list[str], sentence: str, dataset: P
     told = capsys.readouterr().err
     assert told.startswith(f"glassine: {sentence}")
     assert told.count("\n") == 1
+
+
+def test_properties_that_lie_elsewhere_are_told(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    info = dataset / "info"
+    info.write_text(json.dumps({**json.loads(info.read_text()), "segment_properties": "gs://bucket/names"}))
+    assert run(["skeletonize", str(dataset), *SUITED]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "its segment properties lie at gs://bucket/names, so cable lengths, branch and end points were not added to them"
+    )

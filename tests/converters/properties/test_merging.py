@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.properties.merging import merged, named, names_of, without
-from converters.skeletons.properties import skeleton_numbers, with_skeletons
+from converters.properties.merging import merged, named, names_of, with_columns, without
+from converters.skeletons.properties import skeleton_numbers
 from formats.segment_properties import (
     Property,
     SegmentProperties,
@@ -26,7 +26,7 @@ TAGGED = SegmentProperties((3, 8), (Property("kind", "tags", ([0], [1]), tags=("
 
 
 def test_numbers_are_added_to_names() -> None:
-    found = with_skeletons(NAMES, skeleton_numbers([Counts(9, 5.5, 1, 3), Counts(3, 100.25, 0, 2)]))
+    found = with_columns(NAMES, skeleton_numbers([Counts(9, 5.5, 1, 3), Counts(3, 100.25, 0, 2)]))
     assert found.ids == (3, 9, 2**64 - 1)
     assert values(found) == {
         "name": {3: "three", 9: "", 2**64 - 1: "last"},
@@ -39,9 +39,9 @@ def test_numbers_are_added_to_names() -> None:
 
 
 def test_numbers_of_other_skeletons_are_replaced() -> None:
-    before = with_skeletons(NAMES, skeleton_numbers([Counts(9, 5.5, 1, 3), Counts(3, 100, 0, 2)]))
-    after = with_skeletons(before, skeleton_numbers([Counts(4, 7, 0, 2)]))
-    assert after == with_skeletons(NAMES, skeleton_numbers([Counts(4, 7, 0, 2)]))
+    before = with_columns(NAMES, skeleton_numbers([Counts(9, 5.5, 1, 3), Counts(3, 100, 0, 2)]))
+    after = with_columns(before, skeleton_numbers([Counts(4, 7, 0, 2)]))
+    assert after == with_columns(NAMES, skeleton_numbers([Counts(4, 7, 0, 2)]))
     assert after.ids == (3, 4, 2**64 - 1)
 
 
@@ -72,9 +72,11 @@ def test_a_property_of_another_type_under_the_same_id_goes() -> None:
 
 
 def test_nothing_is_known_of_no_segment() -> None:
-    assert skeleton_numbers([]) == named({}) == SegmentProperties()
+    assert named({}) == SegmentProperties()
     assert names_of(SegmentProperties()) == {}
-    assert with_skeletons(SegmentProperties(), skeleton_numbers([])) == SegmentProperties()
+    assert with_columns(SegmentProperties(), skeleton_numbers([])).ids == ()
+    before = with_columns(NAMES, skeleton_numbers([Counts(9, 5.5, 1, 3)]))
+    assert values(with_columns(before, skeleton_numbers([])))["cable_length"] == {3: 0, 2**64 - 1: 0}
 
 
 def test_segments_of_which_nothing_else_is_known_go_with_a_property() -> None:
