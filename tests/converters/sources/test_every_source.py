@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from converters.sources.opening import open_source
 from converters.sources.source import SourceOptions
 from formats.grid import Box
+from tests.converters.sources.reading import boxes
 
 KINDS = [
     "nifti",
@@ -65,12 +66,6 @@ def source(sample):
 
 def whole(source):
     return Box((0, 0, 0), source.shape)
-
-
-@st.composite
-def boxes(draw, shape):
-    edges = [sorted(draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))) for n in shape]
-    return Box(tuple(a for a, _ in edges), tuple(b for _, b in edges))
 
 
 def test_every_kind_is_tested(samples):

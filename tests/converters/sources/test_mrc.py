@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from converters.errors import ConverterError, OptionError, SourceError
 from converters.geometry import Geometry
-from converters.sources.opening import open_source
-from converters.sources.source import SourceOptions
 from formats.grid import Box
+from tests.converters.sources.reading import opened, refusal, whole
 
 ARRAY = np.arange(2 * 3 * 5, dtype=np.int16).reshape(2, 3, 5)
 IMOD = struct.pack("<i", 1146047817)
@@ -45,20 +44,6 @@ def ints(*numbers):
 
 def floats(*numbers):
     return struct.pack(f"<{len(numbers)}f", *numbers)
-
-
-def opened(path, **options):
-    return open_source(path, SourceOptions(**options))
-
-
-def refusal(error, path, **options):
-    with pytest.raises(error) as refused:
-        opened(path, **options)
-    return str(refused.value)
-
-
-def whole(source):
-    return source.read(Box((0, 0, 0), source.shape))
 
 
 @pytest.fixture

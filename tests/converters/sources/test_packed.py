@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from converters.errors import DamagedError, DiskFullError, SourceError
-from converters.sources.opening import open_source
 from converters.sources.packed import first_bytes
-from converters.sources.source import SourceOptions
 from formats.grid import Box
+from tests.converters.sources.reading import opened
 
 SHAPE = (64, 65, 300)
 BYTES = 352 + 2 * 64 * 65 * 300
@@ -39,10 +38,6 @@ def path(packed, tmp_path):
     path = tmp_path / "a.nii.gz"
     path.write_bytes(packed)
     return path
-
-
-def opened(path, **options):
-    return open_source(path, SourceOptions(**options))
 
 
 def test_unpacking_reports_packed_bytes(path, packed, tmp_path):

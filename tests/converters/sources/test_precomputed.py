@@ -23,13 +23,14 @@ from converters.errors import DamagedError, OptionError, SourceError
 from converters.geometry import Geometry
 from converters.record import Record, encode_record
 from converters.sources.opening import open_source
-from converters.sources.source import Source, SourceOptions
+from converters.sources.source import SourceOptions
 from converters.storage import remote
 from converters.storage.remote import RemoteStorage, Url
 from converters.storage.storage import Layout, open_storage
 from formats.chunks import encode_chunk
 from formats.grid import Box, chunk_name
 from formats.info import Scale, VolumeInfo, encode_volume_info
+from tests.converters.sources.reading import whole
 
 SHAPE = (23, 17, 11)
 OFFSET = (-7, 5, 0)
@@ -119,10 +120,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with running(create_app(folder)) as url:
         found.url = f"{url}/data/"
         yield found
-
-
-def whole(source: Source) -> Any:
-    return source.read(Box((0, 0, 0), source.shape))
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -6,16 +6,11 @@ import numpy as np
 import pytest
 
 from converters.errors import OptionError, SourceError
-from converters.sources.opening import open_source
-from converters.sources.source import SourceOptions
 from formats.grid import Box
+from tests.converters.sources.reading import opened
 
 DATA = Path(nib.__file__).parent / "tests" / "data"
 FACTORS = "type = float-attribute\nname = BRICK_FLOAT_FACS\ncount = 3\n "
-
-
-def opened(path, **options):
-    return open_source(path, SourceOptions(**options))
 
 
 @pytest.fixture

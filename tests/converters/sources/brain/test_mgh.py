@@ -4,8 +4,7 @@ import pytest
 from nibabel.affines import apply_affine
 
 from converters.errors import OptionError, SourceError
-from converters.sources.opening import open_source
-from converters.sources.source import SourceOptions
+from tests.converters.sources.reading import opened
 
 AFFINE = np.array([[-0.9, 0.1, 0.3, 12], [0.2, -0.2, 1.4, -30], [0.1, -1.2, 0.2, 8], [0, 0, 0, 1]], "f4")
 
@@ -17,10 +16,6 @@ def written(path, array=None, **fields):
         data[offset : offset + values.nbytes] = values.tobytes()
     path.write_bytes(data)
     return path
-
-
-def opened(path, **options):
-    return open_source(path, SourceOptions(**options))
 
 
 def test_a_voxel_lies_where_nibabel_has_it(tmp_path):

@@ -7,9 +7,8 @@ import pytest
 from nibabel.affines import apply_affine
 
 from converters.errors import OptionError, SourceError
-from converters.sources.opening import open_source
-from converters.sources.source import SourceOptions
 from formats.grid import Box
+from tests.converters.sources.reading import opened
 
 SHAPE = (4, 5, 6)
 MARKER = (1, 3, 2)
@@ -67,10 +66,6 @@ def patch(path, dtype, offset, *values):
     data[offset : offset + len(field)] = field
     path.write_bytes(data)
     return path
-
-
-def opened(path, **options):
-    return open_source(path, SourceOptions(**options))
 
 
 def marker_in_world(source):

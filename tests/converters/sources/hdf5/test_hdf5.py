@@ -20,6 +20,7 @@ from converters.sources.mapped import MappedSource
 from converters.sources.opening import open_source
 from converters.sources.source import SourceOptions
 from formats.grid import Box
+from tests.converters.sources.reading import whole
 
 NM = (8.0, 9.0, 40.0)
 SHAPE = (7, 30, 41)
@@ -48,10 +49,6 @@ def written(folder, name="a.h5", **datasets):
 
 def opened(path, **options):
     return open_source(path, SourceOptions(**{"resolution": NM, **options}))
-
-
-def whole(source):
-    return source.read(Box((0, 0, 0), source.shape))
 
 
 def error_of(path, **options):

@@ -16,6 +16,7 @@ from converters.sources.opening import open_source
 from converters.sources.packed import PackedSource
 from converters.sources.source import SourceOptions
 from formats.grid import Box
+from tests.converters.sources.reading import whole
 
 NM = (8.0, 9.0, 40.0)
 ARRAY = np.arange(2 * 3 * 5, dtype=np.uint16).reshape(2, 3, 5)
@@ -34,10 +35,6 @@ def refusal(error, path, **options):
     with pytest.raises(error) as refused:
         opened(path, **options)
     return str(refused.value)
-
-
-def whole(source):
-    return source.read(Box((0, 0, 0), source.shape))
 
 
 @pytest.fixture(params=SAVERS)

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from converters.errors import ConverterError, DamagedError, OptionError, SourceError
 from converters.geometry import Geometry
 from converters.sources.mapped import MappedSource
-from converters.sources.opening import open_source
-from converters.sources.source import SourceOptions
 from formats.grid import Box
+from tests.converters.sources.reading import opened, refusal, whole
 
 ARRAY = np.asfortranarray(np.arange(3 * 4 * 5, dtype=np.int16).reshape(3, 4, 5) * 37)
 MICRONS = {"space dimension": 3, "space directions": np.diag([0.5, 0.25, 2.0]), "space units": ["microns"] * 3}
@@ -47,20 +46,6 @@ def by_hand(path, *fields, data=DATA, end="\n", magic="NRRD0004"):
     lines = [magic, "type: int16", "dimension: 3", "sizes: 3 4 5", "encoding: raw", "endian: little", *fields]
     path.write_bytes((end.join(lines) + end).encode() + (end.encode() + data if data is not None else b""))
     return path
-
-
-def opened(path, **options):
-    return open_source(path, SourceOptions(**options))
-
-
-def refusal(error, path, **options):
-    with pytest.raises(error) as refused:
-        opened(path, **options)
-    return str(refused.value)
-
-
-def whole(source):
-    return source.read(Box((0, 0, 0), source.shape))
 
 
 def spooled(source, tmp_path):

@@ -16,6 +16,7 @@ from converters.geometry import Geometry
 from converters.sources.opening import open_source
 from converters.sources.source import SourceOptions
 from formats.grid import Box
+from tests.converters.sources.reading import whole
 
 NM = (8.0, 9.0, 40.0)
 
@@ -48,10 +49,6 @@ def cut(volume, size):
     for cell in product(*(range(count) for count in counts)):
         start = tuple(c * s for c, s in zip(cell, size, strict=True))
         yield cell, start, volume[tuple(slice(a, a + s) for a, s in zip(start, size, strict=True))]
-
-
-def whole(source):
-    return source.read(Box((0, 0, 0), source.shape))
 
 
 @pytest.fixture(scope="module")

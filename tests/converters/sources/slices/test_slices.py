@@ -19,19 +19,13 @@ from converters.sources.opening import open_source
 from converters.sources.slices.names import order_notes
 from converters.sources.source import SourceOptions
 from formats.grid import Box
+from tests.converters.sources.reading import assert_reads, voxels, whole
 
 NM = (8.0, 9.0, 40.0)
 SHAPE = (12, 30, 21)
 ENDINGS = ".tif, .tiff, .btf, .tf8, .png, .jpg, .jpeg"
 ALONG_Z = "the 12 slices are taken along z; --axes says otherwise (yzx: along y, xzy: along x)"
 LABELS = "a palette gives its voxels colours: the numbers of the colours are taken, as labels; --type image says otherwise"
-
-
-def voxels(dtype, *shape):
-    rng = np.random.default_rng(0)
-    if np.dtype(dtype).kind == "f":
-        return rng.normal(0, 1000, shape).astype(dtype)
-    return rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype, endpoint=True)
 
 
 def png(path, array):
@@ -64,36 +58,10 @@ def opened(path, **options):
     return open_source(path, SourceOptions(**{"resolution": NM, **options}))
 
 
-def whole(source):
-    return source.read(Box((0, 0, 0), source.shape))
-
-
 def refusal(error, path, **options):
     with pytest.raises(error) as refused:
         opened(path, **options)
     return str(refused.value)
-
-
-def boxes(shape):
-    def ordered(n):
-        return st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True).map(sorted)
-
-    return st.tuples(*(ordered(n) for n in shape)).map(lambda edges: Box(*(tuple(e[i] for e in edges) for i in range(2))))
-
-
-def assert_reads(source, expected):
-    """expected: [z, y, x] or [z, y, x, channel]."""
-    wanted = (expected if expected.ndim == 4 else expected[..., np.newaxis]).transpose(2, 1, 0, 3)
-    assert (*source.shape, source.num_channels) == wanted.shape
-    assert source.dtype == wanted.dtype
-    np.testing.assert_array_equal(whole(source), wanted)
-
-    @settings(max_examples=6)
-    @given(box=boxes(source.shape))
-    def reads_any_box(box):
-        np.testing.assert_array_equal(source.read(box), wanted[box.slices()])
-
-    reads_any_box()
 
 
 @pytest.mark.parametrize(

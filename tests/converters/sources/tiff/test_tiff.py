@@ -19,6 +19,7 @@ from converters.sources.mapped import MappedSource
 from converters.sources.opening import open_source
 from converters.sources.source import SourceOptions
 from formats.grid import Box
+from tests.converters.sources.reading import assert_reads, refusal, voxels, whole
 
 NM = (8.0, 9.0, 40.0)
 SHAPE = (9, 40, 50)
@@ -34,56 +35,12 @@ OME = {
 INTEGERS = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"]
 
 
-def voxels(dtype, *shape):
-    """Return voxels that use the data type's whole range."""
-    rng = np.random.default_rng(0)
-    if np.dtype(dtype).kind == "f":
-        return rng.normal(0, 1000, shape).astype(dtype)
-    if np.dtype(dtype).kind == "b":
-        return rng.random(shape) > 0.5
-    return rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype, endpoint=True)
-
-
 def opened(path, **options):
     return open_source(path, SourceOptions(**{"resolution": NM, **options}))
 
 
 def told(path, **options):
     return open_source(path, SourceOptions(**options))
-
-
-def whole(source):
-    return source.read(Box((0, 0, 0), source.shape))
-
-
-def boxes(shape):
-    def ordered(n):
-        return st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True).map(sorted)
-
-    return st.tuples(*(ordered(n) for n in shape)).map(lambda edges: Box(*(tuple(e[i] for e in edges) for i in range(2))))
-
-
-def assert_reads(source, expected):
-    """expected: [z, y, x] or [z, y, x, channel]."""
-    wanted = (expected if expected.ndim == 4 else expected[..., np.newaxis]).transpose(2, 1, 0, 3)
-    assert (*source.shape, source.num_channels) == wanted.shape
-    assert source.dtype == wanted.dtype
-    got = whole(source)
-    assert got.dtype == source.dtype
-    np.testing.assert_array_equal(got, wanted)
-
-    @settings(max_examples=6)
-    @given(box=boxes(source.shape))
-    def reads_any_box(box):
-        np.testing.assert_array_equal(source.read(box), wanted[box.slices()])
-
-    reads_any_box()
-
-
-def refusal(error, path, **options):
-    with pytest.raises(error) as refused:
-        told(path, **options)
-    return str(refused.value)
 
 
 @pytest.mark.parametrize("order", "<>")

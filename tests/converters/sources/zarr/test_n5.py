@@ -16,6 +16,7 @@ from converters.sources.opening import open_source
 from converters.sources.source import SourceOptions
 from converters.sources.zarr import chunk_store
 from formats.grid import Box
+from tests.converters.sources.reading import whole
 
 NM = SourceOptions(resolution=(8.0, 9.0, 40.0))
 SHAPE = (7, 6, 5)
@@ -41,10 +42,6 @@ def tell(folder, **attributes):
     file = folder / "attributes.json"
     old = json.loads(file.read_text()) if file.exists() else {}
     file.write_text(json.dumps(old | attributes))
-
-
-def whole(source):
-    return source.read(Box((0, 0, 0), source.shape))
 
 
 def refusal(path, options=NM, kind=OptionError):

@@ -10,7 +10,7 @@ import zarr
 from converters.errors import OptionError, SourceError
 from converters.sources.opening import open_source
 from converters.sources.source import SourceOptions
-from formats.grid import Box
+from tests.converters.sources.reading import whole
 
 NM = SourceOptions(resolution=(8.0, 9.0, 40.0))
 SHAPE = (2, 3, 5, 6, 7)
@@ -78,10 +78,6 @@ def image(folder, version, voxels=TCZYX, letters="tczyx", datasets=LEVELS, more=
         spatial = (slice(None, None, step),) * min(3, voxels.ndim)
         array(folder / level["path"], voxels[(..., *spatial)], version, letters)
     return folder
-
-
-def whole(source):
-    return source.read(Box((0, 0, 0), source.shape))
 
 
 def xyzc(voxels):

@@ -19,6 +19,7 @@ from converters.sources.opening import open_source
 from converters.sources.source import SourceOptions
 from converters.sources.zarr import chunk_store
 from formats.grid import Box
+from tests.converters.sources.reading import boxes, whole
 
 pytestmark = [
     # What the writing library says of its own data types and of the codecs that it finds installed.
@@ -36,10 +37,6 @@ def write(path, array=ZYX, chunks=(2, 3, 4), **options):
     stored = zarr.create_array(path, shape=array.shape, chunks=chunks, dtype=array.dtype, **options)
     stored[...] = array
     return path
-
-
-def whole(source):
-    return source.read(Box((0, 0, 0), source.shape))
 
 
 def xyz(array):
@@ -106,12 +103,6 @@ def test_every_kind_of_store(store):
     np.testing.assert_array_equal(voxels, expected)
     assert voxels.strides[0] == voxels.itemsize
     np.testing.assert_array_equal(whole(open_source(path, replace(NM, axes="zyx"))), xyz(ZYX))
-
-
-@st.composite
-def boxes(draw, shape):
-    edges = [sorted(draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))) for n in shape]
-    return Box(tuple(a for a, _ in edges), tuple(b for _, b in edges))
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
