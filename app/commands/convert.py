@@ -1,26 +1,18 @@
 """`glassine plan` and `glassine convert`."""
 
 import json
-import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from app.amounts import amount, duration, lengths, voxels
 from app.commands.flags import with_flags
-from app.progress import progress_shown
+from app.commands.telling import AsJson, Telling, gone_on
 from converters.options import ConvertOptions
 from converters.volumes.conversion import Summary
 from converters.volumes.conversion import convert as convert_source
 from converters.volumes.estimate import Estimate, estimate
 from converters.volumes.plan import Plan, make_plan
-
-AsJson = Annotated[
-    bool, Parameter(name="--json", negative="", show_default=False, help="Print the result as JSON on standard output.")
-]
 
 
 @with_flags
@@ -50,29 +42,13 @@ def convert(source: str, dataset: Path, /, *, options: ConvertOptions, as_json: 
     dataset
         The folder to write; it is made when it is missing.
     """
-    summary, seconds = _converted(source, dataset, options)
-    print(json.dumps(summary_members(summary, seconds), indent=1) if as_json else summary_text(summary, seconds))
-    return 0
+    return convert_and_tell(source, dataset, options, as_json=as_json)
 
 
-def convert_and_tell(source: str | Path, dataset: Path, options: ConvertOptions) -> None:
-    """Convert with progress, notes and the summary line on the terminal."""
-    print(summary_text(*_converted(source, dataset, options)), flush=True)
-
-
-def _converted(source: str | Path, dataset: Path, options: ConvertOptions) -> tuple[Summary, float]:
-    """Convert with progress and notes on standard error, and return the summary and how many seconds it took."""
-    began = time.monotonic()
-    with progress_shown() as show:
-        summary = convert_source(source, dataset, options, show)
-    print_notes(summary.plan)
-    return summary, time.monotonic() - began
-
-
-def print_notes(planned: Plan) -> None:
-    """Print what the user should know about a source on standard error."""
-    for note in planned.notes:
-        print(f"glassine: note: {note}", file=sys.stderr)
+def convert_and_tell(source: str | Path, dataset: Path, options: ConvertOptions, *, as_json: bool = False) -> int:
+    """Convert with progress, notes and the summary line on the terminal, and return the exit status."""
+    telling = Telling[Summary](lambda summary: summary.plan.notes, summary_members, summary_text)
+    return telling.run(lambda show: convert_source(source, dataset, options, show), as_json=as_json)
 
 
 def plan_members(planned: Plan) -> dict[str, Any]:
@@ -159,10 +135,7 @@ def summary_text(summary: Summary, seconds: float) -> str:
 
 
 def _gone_on(summary: Summary) -> str:
-    """Return what was kept of a run that had been stopped, and what was done again."""
-    if not summary.kept + summary.again:
-        return ""
-    return f"; went on where a run was stopped, blocks kept: {summary.kept}, done again: {summary.again}"
+    return gone_on(summary.kept, summary.again)
 
 
 def _scale_text(size: tuple[int, int, int], resolution: tuple[float, float, float], chunk_size: tuple[int, int, int]) -> str:

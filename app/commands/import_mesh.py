@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from app.amounts import amount, duration
-from app.commands.convert import AsJson
 from app.commands.flags import with_flags
+from app.commands.telling import AsJson
 from app.progress import progress_shown
 from converters.errors import OptionError
 from converters.meshes.importing import Imported, import_meshes

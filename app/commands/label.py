@@ -1,16 +1,13 @@
 """`glassine label`."""
 
-import json
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from app.amounts import amount, duration, lengths, voxels
-from app.commands.convert import AsJson, plan_members
+from app.commands.convert import plan_members
 from app.commands.flags import with_flags
-from app.progress import progress_shown
-from converters.labels.conversion import TABLE, LabelSummary
+from app.commands.telling import AsJson, Telling, gone_on
+from converters.labels.conversion import LABELS, MASK, TABLE, LabelSummary
 from converters.labels.conversion import label as label_source
 from converters.labels.options import LabelOptions
 from converters.record import PRIVATE
@@ -27,14 +24,8 @@ def label(source: str, dataset: Path, /, *, options: LabelOptions, as_json: AsJs
     dataset
         The folder to write; it is made when it is missing.
     """
-    began = time.monotonic()
-    with progress_shown() as show:
-        summary = label_source(source, dataset, options, show)
-    seconds = time.monotonic() - began
-    for note in summary.notes:
-        print(f"glassine: note: {note}", file=sys.stderr)
-    print(json.dumps(summary_members(summary, seconds), indent=1) if as_json else summary_text(summary, seconds))
-    return 0
+    telling = Telling[LabelSummary](lambda summary: summary.notes, summary_members, summary_text)
+    return telling.run(lambda show: label_source(source, dataset, options, show), as_json=as_json)
 
 
 def summary_members(summary: LabelSummary, seconds: float) -> dict[str, Any]:
@@ -49,7 +40,7 @@ def summary_members(summary: LabelSummary, seconds: float) -> dict[str, Any]:
         "source_dtype": str(summary.source.dtype),
         "threshold": summary.record.threshold,
         "counts": summary.record.counts,
-        "table": str(summary.dataset / PRIVATE / TABLE),
+        **{name: str(summary.dataset / PRIVATE / file) for name, file in (("table", TABLE), ("mask", MASK), ("labels", LABELS))},
         "notes": summary.notes,
     }
 
@@ -64,5 +55,4 @@ def summary_text(summary: LabelSummary, seconds: float) -> str:
     if summary.already:
         return f"{what}; it was there already, made from the same source with the same options"
     stored = f"{len(planned.scales)} scales, {amount(counts['stored_bytes'], 'bytes')}"
-    again = f"; went on with {summary.kept} blocks that were done before, {summary.again} that were begun were done again"
-    return f"{what}, {stored}, in {duration(seconds)}{again if summary.kept + summary.again else ''}"
+    return f"{what}, {stored}, in {duration(seconds)}{gone_on(summary.kept, summary.again)}"

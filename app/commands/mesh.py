@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from app.amounts import amount, duration, lengths
-from app.commands.convert import AsJson
 from app.commands.flags import with_flags
+from app.commands.telling import AsJson
 from app.progress import progress_shown
 from converters.meshes.conversion import MeshSummary, make_meshes
 from converters.meshes.export import Export, export_meshes

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from app.amounts import amount, duration, lengths
-from app.commands.convert import AsJson
 from app.commands.flags import with_flags
+from app.commands.telling import AsJson
 from app.progress import progress_shown
 from converters.properties.stored import StoredProperties
 from converters.skeletons.conversion import SkeletonSummary, make_skeletons

@@ -46,6 +46,17 @@ _OPTIONS_OF_THE_RUN = {"memory", "executor", "overwrite", "table"}
 _COPIED_AT_A_TIME = 1 << 20
 
 
+class NothingKeptError(OptionError):
+    """No component has a size that is kept. found: how many there are. largest, least: voxels, found and expected."""
+
+    def __init__(self, message: str, threshold: float, found: int, largest: int, least: int) -> None:
+        super().__init__(message)
+        self.threshold = threshold
+        self.found = found
+        self.largest = largest
+        self.least = least
+
+
 @dataclass(frozen=True)
 class LabelSummary:
     """What labelling gave; see volumes.conversion.Summary.
@@ -149,10 +160,12 @@ def _check_found(name: str, blocks: Blocks, components: Components, rule: Rule) 
     if not len(components.sizes):
         wanted = f"{rule.min_size} voxels or more" if rule.max_size is None else f"{rule.min_size} to {rule.max_size} voxels"
         largest = max(blocks.largest_left_out, components.largest)
-        raise OptionError(
-            f"{name}: none of the {blocks.left_out + components.found} components above {rule.threshold:.9g} has {wanted} (the "
-            f"largest has {largest}): say another --min-size or --max-size"
+        found = blocks.left_out + components.found
+        message = (
+            f"{name}: none of the {found} components above {rule.threshold:.9g} has {wanted} (the largest has {largest}): say "
+            "another --min-size or --max-size"
         )
+        raise NothingKeptError(message, rule.threshold, found, largest, rule.min_size)
 
 
 def _notes(blocks: Blocks) -> tuple[str, ...]:

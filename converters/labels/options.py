@@ -18,8 +18,8 @@ def _whole(value: object) -> object:
 Connectivity = Annotated[Literal[6, 18, 26], BeforeValidator(_whole)]
 
 
-class ComponentOptions(Options):
-    """Which voxels become which label."""
+class MaskOptions(Options):
+    """Which voxels become labels."""
 
     threshold: str = Field(
         OTSU,
@@ -39,14 +39,6 @@ class ComponentOptions(Options):
         allow_inf_nan=False,
         description="Standard deviation in voxels of a Gaussian that smooths the grey values first, cut off at four of them.",
     )
-    min_size: int = Field(1, ge=1, description="Components of fewer voxels are left out.")
-    max_size: int | None = Field(None, ge=1, description="Components of more voxels are left out.")
-    connectivity: Connectivity = Field(
-        26, description="Which neighbours belong together: 6 over faces, 18 over edges too, 26 over corners too."
-    )
-    table: str | None = Field(
-        None, min_length=1, description="File for the table of components too, CSV; it is .glassine/components.csv in any case."
-    )
 
     @field_validator("threshold")
     @classmethod
@@ -59,6 +51,29 @@ class ComponentOptions(Options):
     def level(self) -> float | None:
         """The threshold as a number, None for otsu."""
         return None if self.threshold == OTSU else float(self.threshold)
+
+
+class _SizeOptions(Options):
+    """Which components are kept."""
+
+    min_size: int = Field(1, ge=1, description="Components of fewer voxels are left out.")
+    max_size: int | None = Field(None, ge=1, description="Components of more voxels are left out.")
+
+
+class NeighbourOptions(Options):
+    """Which voxels are one component."""
+
+    connectivity: Connectivity = Field(
+        26, description="Which neighbours belong together: 6 over faces, 18 over edges too, 26 over corners too."
+    )
+
+
+class ComponentOptions(NeighbourOptions, _SizeOptions, MaskOptions):
+    """Which voxels become which label, and where these are told."""
+
+    table: str | None = Field(
+        None, min_length=1, description="File for the table of components too, CSV; it is .glassine/components.csv in any case."
+    )
 
 
 class LabelOptions(RunOptions, LayoutOptions, ReadingOptions, ScaleOptions, ComponentOptions):

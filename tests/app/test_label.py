@@ -67,7 +67,13 @@ def test_for_a_program(stack: Path, capsys: pytest.CaptureFixture[str]):
     assert told["counts"]["foreground_voxels"] == 12
     assert (told["source_dtype"], told["data_type"]) == ("uint8", "uint32")
     assert Path(told["table"]).read_text() == table.read_text()
-    assert table.read_text().splitlines() == ["label,voxels,volume_nm3,x,y,z", "1,6,1.5e+09,2,3,4", "2,6,1.5e+09,4,8,7"]
+    assert table.read_text().splitlines() == [
+        "label,voxels,volume_nm3,x,y,z,x_begin,y_begin,z_begin,x_end,y_end,z_end,x_centre,y_centre,z_centre",
+        "1,6,1.5e+09,2,3,4,2,3,4,8,4,5,5,3.5,4.5",
+        "2,6,1.5e+09,4,8,7,4,8,7,6,11,8,5,9.5,7.5",
+    ]
+    assert Path(told["mask"]).is_file()
+    assert Path(told["labels"]).is_file()
 
 
 @pytest.mark.parametrize(
