@@ -12,8 +12,6 @@ from formats.skeletons.swc import format_swc
 
 SwcUnit = Literal["nm", "um"]
 
-_NANOMETRES = {"nm": 1.0, "um": 1000.0}
-
 
 def write_swc_files(reader: SkeletonReader, folder: Path, unit: SwcUnit, told: Callable[[int, int], None]) -> int:
     """Write `ID.swc` for each skeleton and return how many there are; files of these names are replaced.
@@ -30,7 +28,7 @@ def write_swc_files(reader: SkeletonReader, folder: Path, unit: SwcUnit, told: C
         skeleton = reader.read(segment)
         if skeleton is not None:
             try:
-                text = format_swc(skeleton, _NANOMETRES[unit], (f"segment {segment}", f"unit: {unit}"))
+                text = format_swc(skeleton, unit, str(segment))
             except EncodeError as error:
                 raise OptionError(f"--swc: segment {segment} cannot be written ({error})") from error
             write_file(folder / f"{segment}.swc", text.encode())

@@ -1,10 +1,13 @@
 """SWC: a skeleton as text, one vertex a line with the vertex it hangs on (Cannon et al. 1998, J Neurosci Methods 84:49).
 
-`id type x y z radius parent`; `#` begins a comment. The format names no unit, so who reads or writes has to say it. Programs
-write a root's parent as -1, some as 0, and a parent may come behind its child; all are read, -1 and parents first are written.
+`id type x y z radius parent`; `#` begins a comment. The format names no unit, so who reads or writes has to say it; our texts and
+those of navis have it in a comment, which navis reads too. Programs write a root's parent as -1, some as 0, and a parent may come
+behind its child; all are read, -1 and parents first are written.
 """
 
+import json
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +18,44 @@ from formats.errors import DecodeError, EncodeError
 from formats.skeletons.skeleton import RADIUS, VERTEX_TYPES, Skeleton
 
 _COLUMNS = 7
-_NO_RADIUS = {"na", "n/a", "nan", "null", "none"}
+_NO_RADIUS = {"na", "n/a", "null", "none"}
 _LARGEST_TYPE = 255
+_UNITS = {"nm": 1.0, "nanometer": 1.0, "um": 1e3, "µm": 1e3, "micron": 1e3, "micrometer": 1e3, "mm": 1e6, "millimeter": 1e6}
+_LONG = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter"}
+_WHOLE = re.compile(r"-?[0-9]{1,30}")
+_UNIT = re.compile(r"#\s*units?\s*:\s*(.+)", re.IGNORECASE)
+_META = re.compile(r"#\s*meta\s*:\s*(\{.*\})", re.IGNORECASE)
+_MEASURE = re.compile(r"([0-9.eE+-]+)?\s*(\D+?)s?\s*")
+
+
+@dataclass(frozen=True)
+class Tracing:
+    """What an SWC text holds, in its own unit; vertices in the order of its lines.
+
+    points: float64 [n, 3]. radii: float64 [n], 0 where they are not known. kinds: uint8 [n], SWC's types. edges: uint32 [m, 2],
+    parent and child. lines: int64 [n], where each vertex stands. unit: nm of one, where a comment tells it.
+    """
+
+    points: NDArray[np.float64]
+    radii: NDArray[np.float64]
+    kinds: NDArray[np.uint8]
+    edges: NDArray[np.uint32]
+    lines: NDArray[np.int64]
+    unit: float | None = None
+
+    def placed(self, matrix: NDArray[np.float64]) -> Skeleton:
+        """Return the skeleton that lies where matrix takes it, with the attributes radius and vertex_types.
+
+        matrix: float64 [4, 4], to nm; radii grow as its volume does. Raises DecodeError, naming the line, for a place that no
+        float32 holds.
+        """
+        points = self.points @ matrix[:3, :3].T + matrix[:3, 3]
+        radii = self.radii * abs(np.linalg.det(matrix[:3, :3])) ** (1 / 3)
+        far = ~(np.abs(np.column_stack([points, radii])) < np.finfo(np.float32).max).all(axis=1)
+        if far.any():
+            raise DecodeError(f"line {self.lines[far][0]}: a place farther away than a float32 of nm can say; is the unit right?")
+        attributes: dict[str, NDArray[Any]] = {RADIUS: radii.astype(np.float32), VERTEX_TYPES: self.kinds}
+        return Skeleton(points.astype(np.float32), self.edges, attributes)
 
 
 @dataclass(frozen=True)
@@ -31,44 +70,45 @@ class _Node:
     parent: int
 
 
-def parse_swc(text: str, unit: float) -> Skeleton:
-    """Return the skeleton of an SWC text, vertices in the order of its lines, with the attributes radius and vertex_types.
+def parse_swc(text: str) -> Tracing:
+    """Return what an SWC text holds. A radius that is left open (NA, or below 0) becomes 0.
 
-    unit: nm of one unit of the text. A radius that is left open (NA) becomes 0. Raises DecodeError, naming the line, for what
-    is no number, ids that are there twice, parents that are not there, and vertices that hang on themselves in a circle.
+    Raises DecodeError, naming the line, for what is no number, ids that are there twice, parents that are not there, and
+    vertices that hang on themselves in a circle.
     """
-    nodes = [_node(line, number) for number, line in enumerate(text.splitlines(), 1) if line.partition("#")[0].strip()]
+    # Not splitlines: it takes more for the end of a line than editors do, which count them for the user.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    nodes = [_node(line, number) for number, line in enumerate(lines, 1) if line.partition("#")[0].strip()]
     if not nodes:
         raise DecodeError("no vertex in it, expected lines of 7 columns: id type x y z radius parent")
     edges = _edges(nodes)
     _check_circles(nodes, edges)
-    places = np.array([node.place for node in nodes], np.float64) * unit
-    attributes: dict[str, NDArray[Any]] = {
-        RADIUS: (np.array([node.radius for node in nodes]) * unit).astype(np.float32),
-        VERTEX_TYPES: np.array([node.kind for node in nodes], np.uint8),
-    }
-    with np.errstate(over="ignore"):
-        vertices = places.astype(np.float32)
-    if not np.isfinite(vertices).all():
-        line = nodes[int(np.flatnonzero(~np.isfinite(vertices).all(axis=1))[0])].line
-        raise DecodeError(f"line {line}: a place farther away than a float32 of nm can say; is the unit right?")
-    return Skeleton(vertices, edges, attributes)
+    return Tracing(
+        np.array([node.place for node in nodes], np.float64),
+        np.array([node.radius for node in nodes], np.float64),
+        np.array([node.kind for node in nodes], np.uint8),
+        edges,
+        np.array([node.line for node in nodes]),
+        _told_unit(lines),
+    )
 
 
-def format_swc(skeleton: Skeleton, unit: float, comments: tuple[str, ...] = ()) -> str:
+def format_swc(skeleton: Skeleton, unit: str, name: str) -> str:
     """Return a skeleton as SWC, a tree for each piece; the same text for the same skeleton.
 
-    unit: nm of one unit of the text. comments: lines for its head. A tree's root is its vertex with the largest radius, which
-    lies in the soma where there is one; where radii are not known its first end point. Raises EncodeError for a skeleton with
-    a closed loop, which no tree can hold.
+    unit: nm, um or mm. name: for the comments at its head. A tree's root is its vertex with the largest radius, which lies in
+    the soma where there is one; where radii are not known its first end point. Raises EncodeError for a skeleton with a closed
+    loop, which no tree can hold.
     """
+    length = _UNITS[unit]
     parents, order = _rooted(skeleton)
     numbers = np.empty(len(order), np.int64)
     numbers[order] = np.arange(1, len(order) + 1)
-    places = skeleton.vertices.astype(np.float64) / unit
-    radii = np.asarray(skeleton.attributes.get(RADIUS, np.zeros(len(places))), np.float64) / unit
+    places = skeleton.vertices.astype(np.float64) / length
+    radii = np.asarray(skeleton.attributes.get(RADIUS, np.zeros(len(places))), np.float64) / length
     kinds = skeleton.attributes.get(VERTEX_TYPES, np.zeros(len(places), np.uint8))
-    lines = [f"# {comment}" for comment in comments] + ["# id type x y z radius parent"]
+    meta = json.dumps({"id": name, "name": name, "units": f"1 {_LONG[unit]}"})
+    lines = [f"# segment {name}", f"# unit: {unit}", f"# Meta: {meta}", "# id type x y z radius parent"]
     for vertex in order.tolist():
         parent = parents[vertex]
         x, y, z = places[vertex]
@@ -82,11 +122,41 @@ def _node(line: str, number: int) -> _Node:
     if len(words) < _COLUMNS:
         raise DecodeError(f"line {number}: {len(words)} columns, expected 7: id type x y z radius parent")
     x, y, z = (_real(word, number) for word in words[2:5])
-    radius = 0.0 if words[5].lower() in _NO_RADIUS else _real(words[5], number)
+    radius = 0.0 if words[5].lower() in _NO_RADIUS else max(0.0, _real(words[5], number))
     kind = _whole(words[1], number)
     if not 0 <= kind <= _LARGEST_TYPE:
         raise DecodeError(f"line {number}: type {kind}, expected a whole number from 0 to {_LARGEST_TYPE}")
     return _Node(number, _whole(words[0], number), kind, (x, y, z), radius, _whole(words[6], number))
+
+
+def _told_unit(lines: list[str]) -> float | None:
+    """Return nm of one unit as a comment tells them: `# unit: um` as in ours, `# Meta: {"units": "8 nanometer"}` as in navis'."""
+    for line in lines:
+        if line.strip() and not line.startswith("#"):
+            return None
+        meta, plain = _META.match(line), _UNIT.match(line)
+        told = _in_meta(meta[1]) if meta else plain[1] if plain else None
+        measure = None if told is None else _MEASURE.fullmatch(told)
+        if measure is not None and measure[2].lower() in _UNITS:
+            count = _count(measure[1] or "1")
+            return None if count is None else count * _UNITS[measure[2].lower()]
+    return None
+
+
+def _in_meta(text: str) -> str | None:
+    try:
+        units = json.loads(text).get("units")
+    except (ValueError, RecursionError):
+        return None
+    return units if isinstance(units, str) else None
+
+
+def _count(text: str) -> float | None:
+    try:
+        count = float(text)
+    except ValueError:
+        return None
+    return count if 0 < count < math.inf else None
 
 
 def _real(word: str, line: int) -> float:
@@ -100,6 +170,8 @@ def _real(word: str, line: int) -> float:
 
 
 def _whole(word: str, line: int) -> int:
+    if _WHOLE.fullmatch(word):
+        return int(word)
     value = _real(word, line)
     if value != int(value):
         raise DecodeError(f"line {line}: found {word[:40]!r}, expected a whole number")
