@@ -1,0 +1,53 @@
+// What a job would do, as `glassine plan` says it.
+
+import { bytes, duration, grouped, lengths, times } from "/static/amounts.js";
+import { element, setTextOrHide } from "/static/elements.js";
+
+/** Return the sentence that sums a plan up. */
+export function planSentence(plan) {
+  const scales = `${plan.scales.length} scale${plan.scales.length === 1 ? "" : "s"}`;
+  return `${times(plan.shape)} voxels, ${scales}, about ${bytes(plan.stored_bytes_about)}, about ${duration(plan.seconds_about)}.`;
+}
+
+/** Show a plan (of /api/plan) in an element. */
+export function showPlan(panel, plan) {
+  const rows = element("dl", {}, ...facts(plan).map(([name, text]) => row(name, text)));
+  panel.replaceChildren(rows, scales(plan.scales), notes(plan.notes));
+}
+
+/** Show a sentence where the plan would be. */
+export function showInstead(panel, sentence) {
+  const text = panel.querySelector("p.instead") ?? element("p", { class: "instead" });
+  setTextOrHide(text, sentence);
+  panel.replaceChildren(text);
+}
+
+function facts(plan) {
+  const channels = plan.num_channels > 1 ? `, ${plan.num_channels} channels` : "";
+  const type = plan.source_dtype === plan.data_type ? plan.data_type : `${plan.source_dtype} → ${plan.data_type}`;
+  const beside = plan.unpacked_bytes > 0 ? [["Beside it", `${bytes(plan.unpacked_bytes)} while it is converted`]] : [];
+  return [
+    ["Shape", `${times(plan.shape)} voxels${channels}`],
+    ["Voxel", lengths(plan.resolution)],
+    ["Type", `${plan.type}, ${type}`],
+    ["Written as", `${plan.encoding}, ${plan.layout}`],
+    ["Chunks", `${grouped(plan.chunks)} of ${times(plan.scales[0].chunk_size)}`],
+    ["On disk", `about ${bytes(plan.stored_bytes_about)} in ${grouped(plan.files_about)} files`],
+    ...beside,
+    ["Time", `about ${duration(plan.seconds_about)}`],
+    ["Memory", `at most ${bytes(plan.memory_bytes)}, ${plan.workers} worker${plan.workers === 1 ? "" : "s"}`],
+  ];
+}
+
+const row = (name, text) => element("div", {}, element("dt", {}, name), element("dd", {}, text));
+
+function scales(all) {
+  const heads = ["Scale", "Voxels"].map((text) => element("th", { scope: "col" }, text));
+  const rows = all.map((scale) => element("tr", {}, element("th", { scope: "row" }, lengths(scale.resolution)), element("td", {}, times(scale.size))));
+  return element("table", {}, element("caption", { class: "unseen" }, "Scales"),
+    element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows));
+}
+
+function notes(sentences) {
+  return element("ul", { class: "notes", hidden: sentences.length === 0 }, ...sentences.map((text) => element("li", {}, text)));
+}
