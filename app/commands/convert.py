@@ -26,8 +26,7 @@ def plan(source: str, /, *, options: ConvertOptions, as_json: AsJson = False) ->
     """
     planned = make_plan(source, options)
     cost = estimate(planned)
-    members = {**plan_members(planned), **{f"{name}_about": value for name, value in asdict(cost).items()}}
-    print(json.dumps(members, indent=1) if as_json else plan_text(planned, cost))
+    print(json.dumps(planned_members(planned, cost), indent=1) if as_json else plan_text(planned, cost))
     return 0
 
 
@@ -49,6 +48,11 @@ def convert_and_tell(source: str | Path, dataset: Path, options: ConvertOptions,
     """Convert with progress, notes and the summary line on the terminal, and return the exit status."""
     telling = Telling[Summary](lambda summary: summary.plan.notes, summary_members, summary_text)
     return telling.run(lambda show: convert_source(source, dataset, options, show), as_json=as_json)
+
+
+def planned_members(planned: Plan, cost: Estimate) -> dict[str, Any]:
+    """Return a plan and what it costs for a program."""
+    return {**plan_members(planned), **{f"{name}_about": value for name, value in asdict(cost).items()}}
 
 
 def plan_members(planned: Plan) -> dict[str, Any]:
