@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.data import DataApp, data_app
+from app.flat import flat_app
 from app.pages import pages_app
 from app.protocol import AtOnceProtocol, Reply
 from converters.errors import OptionError, WorkerError
@@ -43,24 +44,33 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Site:
-    """The ASGI application: data answers `/data/...`, pages all the rest."""
+    """The ASGI application: data answers `/data/...`, flat `/flat/...`, pages all the rest."""
 
     data: DataApp
+    flat: DataApp
     pages: FastAPI
 
     def at_once(self, scope: Scope) -> Reply | None:
         """Return the response when nothing has to be waited for (AnswersAtOnce)."""
-        return self.data.at_once(scope) if scope["path"].startswith("/data/") else None
+        files = self._files(scope["path"])
+        return files.at_once(scope) if files is not None else None
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
         if scope["type"] == "http":
             path = scope["path"]
-            if path.startswith("/data/") or path == "/data":
-                return self.data(scope, receive, send)
+            files = self._files(path)
+            if files is not None:
+                return files(scope, receive, send)
             if path == "/healthz":
                 return PlainTextResponse("ok\n", headers={"cache-control": "no-store"})(scope, receive, send)
         return self.pages(scope, receive, send)
+
+    def _files(self, path: str) -> DataApp | None:
+        """Return what answers a path with files, None where the pages answer it."""
+        if path.startswith("/data/") or path == "/data":
+            return self.data
+        return self.flat if path.startswith("/flat/") or path == "/flat" else None
 
     def close(self) -> None:
         """End the viewers' event streams, which would last for ever. Call it in the event loop that serves them."""
@@ -72,7 +82,7 @@ def create_app(root: Path, hosts: frozenset[str] = frozenset()) -> Site:
     pages = pages_app(root, hosts)
     # Behind a proxy on this machine the links begin with the scheme that the browser knows.
     pages.add_middleware(ProxyHeadersMiddleware, trusted_hosts=["127.0.0.1", "::1"])
-    return Site(data_app(root), pages)
+    return Site(data_app(root), flat_app(root), pages)
 
 
 def serve(root: Path, options: ServeOptions, started: Callable[[str], None], hosts: frozenset[str] = frozenset()) -> None:

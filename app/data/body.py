@@ -3,7 +3,8 @@
 import asyncio
 import errno
 import os
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from app.data.linux import cache_inspector
@@ -60,7 +61,7 @@ async def read_body(descriptor: int, parts: Sequence[Part]) -> Body:
 async def decode_body(descriptor: int, span: Span, coding: bytes) -> Body:
     """Return what a packed span of a file holds: whole, so that no corrupt one is begun to be sent, unless it is large.
 
-    coding: b"gzip" or b"br". Raises DecodeError when it is corrupt, cut off or has bytes behind its end, OSError when it cannot
+    coding: of Stored. Raises DecodeError when it is corrupt, cut off or has bytes behind its end, OSError when it cannot
     be read.
     """
     pieces = decoded_pieces(descriptor, span, coding)
@@ -93,7 +94,7 @@ async def read_span(descriptor: int, span: Span) -> bytearray:
 def decoded_pieces(descriptor: int, span: Span, coding: bytes) -> Iterator[bytes]:
     """Yield what a packed span of a file holds, about 1 MiB at most at once.
 
-    coding: b"gzip" or b"br". Raises DecodeError when it is corrupt, cut off or has bytes behind its end, OSError when it cannot
+    coding: of Stored. Raises DecodeError when it is corrupt, cut off or has bytes behind its end, OSError when it cannot
     be read.
     """
     return _DECODERS[coding](_packed_pieces(descriptor, span), span[1] - span[0])
@@ -106,25 +107,25 @@ def _packed_pieces(descriptor: int, span: Span) -> Iterator[bytes]:
         yield bytes(packed)
 
 
-def _gunzipped(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """Yield what size bytes of gzip hold."""
+def _inflated(name: str, window: int, pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """Yield what size bytes of gzip or zlib hold. window: zlib's wbits."""
     from isal import isal_zlib
 
     corrupt: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # isal's stub calls the class an instance
-    reader = isal_zlib.decompressobj(31)
+    reader = isal_zlib.decompressobj(window)
     for packed in pieces:
         while packed:
             try:
                 piece: bytes = reader.decompress(packed, WHOLE_BYTES)
             except corrupt as error:
-                raise DecodeError(f"gzip data is corrupt: {error}") from error
+                raise DecodeError(f"{name} data is corrupt: {error}") from error
             if piece:
                 yield piece
             if reader.unused_data:
-                raise DecodeError("gzip data has bytes behind its end, expected one gzip member and no more")
+                raise DecodeError(f"{name} data has bytes behind its end, expected one {name} stream and no more")
             packed = reader.unconsumed_tail
     if not reader.eof:
-        raise DecodeError(f"gzip data is cut off after {size} bytes")
+        raise DecodeError(f"{name} data is cut off after {size} bytes")
 
 
 def _unbrotlied(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
@@ -144,7 +145,16 @@ def _unbrotlied(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
         raise DecodeError(f"brotli data is cut off after {size} bytes")
 
 
-_DECODERS = {b"gzip": _gunzipped, b"br": _unbrotlied}
+def _as_stored(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
+    return pieces
+
+
+_DECODERS: dict[bytes, Callable[[Iterator[bytes], int], Iterator[bytes]]] = {
+    b"": _as_stored,
+    b"gzip": partial(_inflated, "gzip", 31),
+    b"zlib": partial(_inflated, "zlib", 15),
+    b"br": _unbrotlied,
+}
 
 
 async def _decode_rest(pieces: Iterator[bytes]) -> AsyncGenerator[Bytes, None]:

@@ -33,7 +33,8 @@ _open_cached = cached_opener(_FLAGS)
 class Stored(NamedTuple):
     """A stretch of an open file, mostly all of it; whoever has it closes the file.
 
-    coding: what it is compressed with, b"gzip" or b"br", else b"". span: its first byte in the file and the one behind its last.
+    coding: what it is compressed with, b"gzip", b"br" or b"zlib", else b"". span: its first byte in the file and the one behind
+    its last.
     """
 
     descriptor: int
@@ -61,6 +62,10 @@ class DiskFiles:
         """Do the same, and wait in a thread if need be. Raises OSError when something is there that cannot be read."""
         return await open_stored(self.root, path)
 
+    def wait(self, path: str) -> Stored | None:
+        """Do the same in the thread that calls it."""
+        return open_slowly(self.root, path)
+
 
 def open_cached(root: str, path: str) -> Stored | None:
     """Open the file that answers path, None when there is nothing that may be served.
@@ -69,7 +74,7 @@ def open_cached(root: str, path: str) -> Stored | None:
     Raises BlockingIOError when that cannot be told without waiting for a disk, OSError when something is there that cannot be
     read: it must not look like a chunk that was never written.
     """
-    if not _is_servable(path):
+    if not is_servable(path):
         return None
     if _open_cached is None:
         raise BlockingIOError(errno.EAGAIN, "this system always waits")
@@ -94,7 +99,7 @@ async def open_stored(root: str, path: str) -> Stored | None:
 
 def open_slowly(root: str, path: str) -> Stored | None:
     """Do the same however long it takes, behind links too, as long as they do not lead out of root. Raises OSError."""
-    if not _is_servable(path):
+    if not is_servable(path):
         return None
     places, is_chunk = _places(root, path)
     for start, (suffix, coding) in product(places, _SUFFIXES):
@@ -114,7 +119,7 @@ def open_slowly(root: str, path: str) -> Stored | None:
     return None
 
 
-def _is_servable(path: str) -> bool:
+def is_servable(path: str) -> bool:
     """Tell whether path names a file in plain words: no empty part, no `.`, `..`, dot-file or dot-folder, no backslash or NUL."""
     return not ("/." in path or "//" in path or "\\" in path or "\0" in path or path.endswith("/"))
 

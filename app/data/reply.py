@@ -100,7 +100,8 @@ def outline_made(made: Made, path: str, method: str, headers: Mapping[bytes, byt
 def _representation(stored: Stored, accept_encoding: bytes) -> _Representation:
     if not stored.coding:
         return _PLAIN
-    return _PACKED[stored.coding] if accepts(accept_encoding, stored.coding) else _DECODED
+    packed = _PACKED.get(stored.coding)
+    return packed if packed is not None and accepts(accept_encoding, stored.coding) else _DECODED
 
 
 def _content_type(path: str) -> bytes:

@@ -40,7 +40,7 @@ class Files(Protocol):
     """What lies under the paths below a prefix, decoded ("/NAME/...")."""
 
     def at_once(self, path: str) -> Found | None:
-        """Return what answers path, None when there is nothing. Raises OSError when find may have to wait to tell it."""
+        """Return what answers path, None when there is nothing. Raises whatever it likes where find has to be asked."""
         ...
 
     async def find(self, path: str) -> Found | None:
@@ -75,7 +75,7 @@ class DataApp:
         path = self._path(scope)
         try:
             found = self.files.at_once(path) or _NOTHING
-        except OSError:  # a disk that has to be asked, or an error: a call meets it again, and tells it
+        except Exception:  # a disk that has to be asked, or an error: a call meets it again, and tells it
             return None
         if not isinstance(found, Stored):
             planned = _outline(found, path, scope)

@@ -1,17 +1,15 @@
-"""A served folder on a real socket, asked byte by byte as no client library would."""
+"""Served folders for the tests of /data."""
 
 import gzip
-import http.client
 import os
-import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import brotli
 import pytest
 
 from app.server import create_app, running
+from tests.app.data.asking import Served, write_files
 
 PLAIN = bytes(range(256)) * 20
 PACKED = gzip.compress(PLAIN)
@@ -59,65 +57,6 @@ FILES = {
     "folder/.gz": SECRET,
 }
 """Below the dataset lab/vol."""
-
-
-_DECODERS: dict[str | None, Callable[[bytes], bytes]] = {None: bytes, "gzip": gzip.decompress, "br": brotli.decompress}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One response as it came over the wire."""
-
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def decoded(self) -> bytes:
-        return _DECODERS[self.headers["Content-Encoding"]](self.body)
-
-
-@dataclass(frozen=True)
-class Served:
-    """A server and the folder that it serves."""
-
-    url: str
-    root: Path
-
-    def connect(self) -> socket.socket:
-        host, _, port = self.url.removeprefix("http://").rpartition(":")
-        return socket.create_connection((host, int(port)), timeout=30)
-
-    def ask(self, target: str | bytes, method: str = "GET", **headers: str) -> Answer:
-        """Send one request for exactly this target; headers have underscores for hyphens."""
-        raw = target if isinstance(target, bytes) else target.encode()
-        lines = [f"{name.replace('_', '-')}: {value}\r\n".encode("latin-1") for name, value in headers.items()]
-        with self.connect() as connection:
-            connection.sendall(
-                b"%s %s HTTP/1.1\r\nHost: here\r\nConnection: close\r\n%s\r\n" % (method.encode(), raw, b"".join(lines))
-            )
-            return read_answer(connection, method)
-
-    def get(self, name: str, **headers: str) -> Answer:
-        """Ask for a file of the dataset lab/vol."""
-        return self.ask(f"/data/lab/vol/{name}", **headers)
-
-
-def read_answer(connection: socket.socket, method: str = "GET") -> Answer:
-    """Read one response. Raises http.client.IncompleteRead when it is broken off."""
-    response = http.client.HTTPResponse(connection, method=method)
-    try:
-        response.begin()
-        return Answer(response.status, response.headers, response.read())
-    finally:
-        response.close()
-
-
-def write_files(folder: Path, files: dict[str, bytes]) -> None:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
 
 
 @pytest.fixture(scope="session")
