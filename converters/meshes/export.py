@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from converters.errors import DatasetError, OptionError
-from converters.meshes.files.surface import NM, Unit
+from converters.imports.placing import NM, Unit
 from converters.meshes.reading import open_meshes
 from converters.storage.files import write_file
 from formats.meshes.mesh import Mesh

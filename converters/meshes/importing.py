@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from converters.errors import OptionError
+from converters.imports.placing import Coordinates, parse_affine
+from converters.imports.segments import SegmentFile, segment_files
 from converters.meshes.adding import SHOWN, Addition, publish, staged
 from converters.meshes.files.opening import read_surface
-from converters.meshes.files.placing import Coordinates, parse_affine, placed
-from converters.meshes.files.segments import MeshFile, segment_files
+from converters.meshes.files.placing import placed
 from converters.meshes.multires_object import encode_object
 from converters.meshes.record import MESHES
 from converters.meshes.target import Target, find_target
@@ -93,7 +94,7 @@ class _Run:
     without_unit: list[Path] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
 
-    def add(self, segment: int, files: Sequence[MeshFile]) -> None:
+    def add(self, segment: int, files: Sequence[SegmentFile]) -> None:
         """Read the files of one segment and prepare its object."""
         meshes = [self._read(file.path) for file in files]
         mesh = meshes[0] if len(meshes) == 1 else welded(joined(meshes))
@@ -120,9 +121,9 @@ class _Run:
         return mesh
 
 
-def _by_segment(files: Sequence[MeshFile]) -> list[tuple[int, list[MeshFile]]]:
+def _by_segment(files: Sequence[SegmentFile]) -> list[tuple[int, list[SegmentFile]]]:
     """Return the files of each segment, in ascending order of the ids."""
-    groups: dict[int, list[MeshFile]] = {}
+    groups: dict[int, list[SegmentFile]] = {}
     for file in files:
         groups.setdefault(file.segment, []).append(file)
     return sorted(groups.items())

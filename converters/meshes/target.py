@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.errors import DatasetError, DatasetExistsError, OptionError
-from converters.meshes.files.placing import Place
+from converters.imports.placing import Place
 from converters.meshes.reading import mesh_kind, read_mesh_info
 from converters.meshes.record import FOLDER
 from converters.record import PRIVATE, read_record

@@ -48,7 +48,7 @@ def test_it_says_which_unit_it_took(ball: Path, tmp_path: Path, capsys: pytest.C
     ("words", "status", "said"),
     [
         ([], 2, "nothing is given, expected FILES and then the DATASET to write"),
-        (["out"], 2, "no mesh files are given, expected FILES and then the DATASET to write, or --table"),
+        (["out"], 2, "no files are given, expected FILES and then the DATASET to write, or --table"),
         (["BALL", "out", "--unit", "m"], 2, "--unit m: expected auto, nm, um or mm"),
         (["BALL", "out", "--id", "0"], 2, "--id 0: expected at least 1"),
         (["BALL", "out", "--id", "x"], 2, "--id x: expected a whole number"),

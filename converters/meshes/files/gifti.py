@@ -10,7 +10,8 @@ from xml.parsers.expat import ExpatError
 import numpy as np
 
 from converters.errors import DamagedError, SourceError
-from converters.meshes.files.surface import Matrix, Surface
+from converters.imports.placing import Matrix
+from converters.meshes.files.surface import Surface
 
 _POINTS, _TRIANGLES = 1008, 1009
 _SPACES = {0: "unknown", 1: "scanner", 2: "aligned", 3: "talairach", 4: "mni"}

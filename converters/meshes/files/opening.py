@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from converters.errors import SourceError
+from converters.imports.placing import Space
 from converters.meshes.files.gifti import read_gifti
 from converters.meshes.files.obj import read_obj
 from converters.meshes.files.ply import read_ply
 from converters.meshes.files.stl import read_stl
-from converters.meshes.files.surface import Space, Surface, check_surface
+from converters.meshes.files.surface import Surface, check_surface
 from converters.meshes.files.vtk import read_vtk
 
 _READERS: dict[str, Callable[[Path], Surface]] = {

@@ -1,20 +1,15 @@
 """A surface as a file tells it, and what no file may tell."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from converters.errors import DamagedError, SourceError
+from converters.imports.placing import Matrix, Space, Unit
 
 Points = NDArray[np.float64]
 Triangles = NDArray[np.int64]
-Matrix = NDArray[np.float64]
-
-NM = {"nm": 1.0, "um": 1e3, "mm": 1e6}
-Unit = Literal["nm", "um", "mm"]
-Space = Literal["dataset", "world", "ras", "lps"]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from converters.errors import OptionError
 from converters.geometry import Affine, Geometry
-from converters.meshes.files.placing import Coordinates, Place, parse_affine, placed
-from converters.meshes.files.surface import Space, Surface, Unit
+from converters.imports.placing import Coordinates, Place, Space, Unit, parse_affine
+from converters.meshes.files.placing import placed
+from converters.meshes.files.surface import Surface
 
 BALL = trimesh.creation.icosphere(subdivisions=1, radius=3.0)
 
@@ -123,7 +124,7 @@ def test_affines(text: str, in_file: bool, tmp_path: Path):
     ("text", "said"),
     [
         ("1,0,0", "--affine: found 3 numbers, expected 12 or 16, the matrix row by row"),
-        ("1,0,0,0,0,1,0,0,0,0,0,0", "--affine: the matrix flattens every surface (its determinant is 0)"),
+        ("1,0,0,0,0,1,0,0,0,0,0,0", "--affine: the matrix flattens everything (its determinant is 0)"),
         ("1,0,0,0,0,1,0,0,0,0,1,0,0,0,0,2", "--affine: the last row is 0, 0, 0, 2, expected 0, 0, 0, 1"),
         ("none.txt", "--affine none.txt: neither 12 or 16 numbers with commas between them nor a text file"),
         ("1,0,0,0,0,nan,0,0,0,0,1,0", "neither 12 or 16 numbers"),

@@ -1,4 +1,4 @@
-"""Which segment each mesh file shows: one id for all, the files' names, or a table."""
+"""Which segment each file shows: one id for all, the files' names, or a table."""
 
 import csv
 import re
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.errors import OptionError
-from converters.meshes.files.opening import ending
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _COLUMNS = ("file", "id", "name")
 _LARGEST = (1 << 64) - 1
+_PACKED = ".gz"
 
 
 @dataclass(frozen=True)
-class MeshFile:
+class SegmentFile:
     """A file, the segment that it shows, or a part of it, and the segment's name, "" where none is told."""
 
     path: Path
@@ -23,7 +23,7 @@ class MeshFile:
     name: str = ""
 
 
-def segment_files(files: Sequence[Path], segment: int | None, table: Path | None) -> tuple[MeshFile, ...]:
+def segment_files(files: Sequence[Path], segment: int | None, table: Path | None) -> tuple[SegmentFile, ...]:
     """Return the segment of each file, in the order of the files; without files those of the table.
 
     segment: of all files. Without segment and table an id is what stands before the ending of the file's name: `123.stl`.
@@ -34,16 +34,14 @@ def segment_files(files: Sequence[Path], segment: int | None, table: Path | None
     if table is not None:
         found = _in_table(files, read_table(table), table)
     else:
-        found = tuple(MeshFile(path, _named(path) if segment is None else segment) for path in files)
+        found = tuple(SegmentFile(path, _named(path) if segment is None else segment) for path in files)
     if not found:
-        raise OptionError(
-            "no mesh files are given, expected FILES and then the DATASET to write, or --table with a list of files"
-        )
+        raise OptionError("no files are given, expected FILES and then the DATASET to write, or --table with a list of files")
     _check_once(found)
     return found
 
 
-def read_table(table: Path) -> tuple[MeshFile, ...]:
+def read_table(table: Path) -> tuple[SegmentFile, ...]:
     """Return the rows of a table with a header `file,id` or `file,id,name`, its paths as seen from the table's folder.
 
     Raises OptionError, naming the line, for what is no such table.
@@ -78,12 +76,12 @@ def _below_header(table: Path, rows: list[list[str]]) -> Iterable[tuple[int, lis
         yield number, [cells.get(column, "") for column in _COLUMNS]
 
 
-def _row(table: Path, number: int, row: list[str]) -> MeshFile:
+def _row(table: Path, number: int, row: list[str]) -> SegmentFile:
     file, told, name = row
     if not file:
         raise OptionError(f"{table}: line {number} names no file")
     try:
-        return MeshFile(table.parent / file, segment_id(told), name)
+        return SegmentFile(table.parent / file, segment_id(told), name)
     except OptionError as error:
         raise OptionError(f"{table}: line {number}: {error}") from None
 
@@ -96,18 +94,17 @@ def segment_id(text: str) -> int:
 
 
 def _named(path: Path) -> int:
-    kind = ending(path)
-    stem = path.name[: -len(kind)] if kind else path.stem
+    kind = "".join(path.suffixes[-2:]) if path.suffix.lower() == _PACKED else path.suffix
     try:
-        return segment_id(stem)
+        return segment_id(path.name.removesuffix(kind))
     except OptionError:
         raise OptionError(
-            f"{path}: its name tells no segment id, expected one such as 123{kind or path.suffix}; "
+            f"{path}: its name tells no segment id, expected one such as 123{kind}; "
             "add --id N, or --table with the columns file and id"
         ) from None
 
 
-def _in_table(files: Sequence[Path], rows: tuple[MeshFile, ...], table: Path) -> tuple[MeshFile, ...]:
+def _in_table(files: Sequence[Path], rows: tuple[SegmentFile, ...], table: Path) -> tuple[SegmentFile, ...]:
     """Return the rows of the files that are given, all rows when none is."""
     if not files:
         return rows
@@ -117,12 +114,12 @@ def _in_table(files: Sequence[Path], rows: tuple[MeshFile, ...], table: Path) ->
     missing = [path for path, row in zip(files, found, strict=True) if row is None]
     if missing:
         raise OptionError(f"{missing[0]}: is not in the table {table}; add a line with the file and its id")
-    return tuple(MeshFile(path, row.segment, row.name) for path, row in zip(files, found, strict=True) if row is not None)
+    return tuple(SegmentFile(path, row.segment, row.name) for path, row in zip(files, found, strict=True) if row is not None)
 
 
-def _check_once(files: tuple[MeshFile, ...]) -> None:
+def _check_once(files: tuple[SegmentFile, ...]) -> None:
     """Raise OptionError for a file that is there twice and for a segment with two names."""
-    seen: dict[Path, MeshFile] = {}
+    seen: dict[Path, SegmentFile] = {}
     names: dict[int, str] = {}
     for file in files:
         before = seen.setdefault(file.path.resolve(), file)

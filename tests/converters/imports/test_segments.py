@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from converters.errors import OptionError
-from converters.meshes.files.segments import MeshFile, segment_files
+from converters.imports.segments import SegmentFile, segment_files
 
 LARGEST = (1 << 64) - 1
 
@@ -28,24 +28,24 @@ def test_ids_from_names_are_exact():
 
 def test_one_id_for_all_files():
     assert segment_files([Path("lh.pial.gii"), Path("rh.pial.gii")], 5, None) == (
-        MeshFile(Path("lh.pial.gii"), 5),
-        MeshFile(Path("rh.pial.gii"), 5),
+        SegmentFile(Path("lh.pial.gii"), 5),
+        SegmentFile(Path("rh.pial.gii"), 5),
     )
 
 
 def test_a_table_tells_files_ids_and_names(tmp_path: Path):
     found = table(tmp_path, '\ufeffID,File,name\r\n7,a.stl,"Purkinje, 1"\r\n\r\n8, sub/b.obj ,\r\n')
     assert segment_files([], None, found) == (
-        MeshFile(tmp_path / "a.stl", 7, "Purkinje, 1"),
-        MeshFile(tmp_path / "sub/b.obj", 8, ""),
+        SegmentFile(tmp_path / "a.stl", 7, "Purkinje, 1"),
+        SegmentFile(tmp_path / "sub/b.obj", 8, ""),
     )
-    assert segment_files([tmp_path / "sub" / "b.obj"], None, found) == (MeshFile(tmp_path / "sub/b.obj", 8, ""),)
-    assert segment_files([Path("elsewhere/a.stl")], None, found) == (MeshFile(Path("elsewhere/a.stl"), 7, "Purkinje, 1"),)
+    assert segment_files([tmp_path / "sub" / "b.obj"], None, found) == (SegmentFile(tmp_path / "sub/b.obj", 8, ""),)
+    assert segment_files([Path("elsewhere/a.stl")], None, found) == (SegmentFile(Path("elsewhere/a.stl"), 7, "Purkinje, 1"),)
 
 
 def test_a_table_with_tabs_and_other_columns(tmp_path: Path):
     found = table(tmp_path, f"file\tid\tvolume\na.stl\t{LARGEST}\t3.5\n", "table.tsv")
-    assert segment_files([], None, found) == (MeshFile(tmp_path / "a.stl", LARGEST, ""),)
+    assert segment_files([], None, found) == (SegmentFile(tmp_path / "a.stl", LARGEST, ""),)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_table_with_tabs_and_other_columns(tmp_path: Path):
         ("file,id\na.stl,²\n", "t.csv", "line 2: the id is '²'"),
         (f"file,id\na.stl,{LARGEST + 1}\n", "t.csv", f"line 2: the id is '{LARGEST + 1}'"),
         ('file,id\n"a.stl,1\n', "t.csv", "cannot be read as a table in UTF-8"),
-        ("file,id\n", "t.csv", "no mesh files are given"),
+        ("file,id\n", "t.csv", "no files are given"),
         ("file,id\na.stl,1\n", "t.xlsx", "is no table by its name, expected one that ends in .csv or .tsv"),
         ("file,id\na.stl,1\n./a.stl,2\n", "t.csv", "a.stl: is there twice, for segments 1 and 2; keep one of them"),
         (
@@ -86,7 +86,7 @@ def test_what_else_is_refused(tmp_path: Path):
         segment_files([Path("a.stl")], 3, found)
     with pytest.raises(OptionError, match=r"none\.csv: there is no such table"):
         segment_files([], None, tmp_path / "none.csv")
-    with pytest.raises(OptionError, match="no mesh files are given, expected FILES and then the DATASET"):
+    with pytest.raises(OptionError, match="no files are given, expected FILES and then the DATASET"):
         segment_files([], 3, None)
     with pytest.raises(OptionError, match=r"5\.stl: is there twice, for segments 5 and 5"):
         segment_files([Path("5.stl"), Path("./5.stl")], None, None)
