@@ -4,6 +4,8 @@
 16 connections. nginx runs twice: with the nginx.conf of this repository, and with the least that finds such chunks (a rewrite and
 gzip_static), which is what glassine is compared with. Runs are interleaved: each round runs every server once, and begins with
 another one. All servers have the same number of processes, wrk as many threads.
+
+With --flat glassine runs against itself: the same chunks as files below /data, and out of shards below /flat.
 """
 
 import argparse
@@ -19,12 +21,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.measure import RunError, unshared_bytes
 from benchmarks.report import machine, progress, table
+from formats.grid import Triple, chunk_name, compressed_morton_code
 from formats.gzip import compress
+from formats.info import Scale, Sharding, VolumeInfo, encode_volume_info
+from formats.sharding.frame import shard_frame
+from formats.sharding.ids import places, shard_name
 
 _ROOT = Path(__file__).parent.parent
 _CHUNK_BYTES = 105_000
@@ -78,11 +86,12 @@ end
 
 @dataclass(frozen=True)
 class Server:
-    """One server: the command that runs it, and the requests a second of its runs."""
+    """One server: the command that runs it, the file with the paths it is asked for, and the requests a second of its runs."""
 
     name: str
     command: tuple[str, ...]
     port: int
+    names: str = "names.txt"
     rates: list[float] = field(default_factory=list)
 
 
@@ -102,6 +111,9 @@ class Bench:
         command = Path(sys.executable).with_name("glassine")
         port = _free_port()
         return Server("glassine", (str(command), "serve", str(self.root), "--port", str(port), "--workers", str(workers)), port)
+
+    def flat(self, workers: int) -> Server:
+        return replace(self.glassine(workers), name="glassine, /flat", names="flat_names.txt")
 
     def nginx(self, name: str, workers: int) -> Server:
         """Return an nginx with the repository's configuration or the least one."""
@@ -142,8 +154,9 @@ def main(arguments: Sequence[str]) -> int:
             print(machine(bench.folder), flush=True)
             _make_chunks(bench)
             for workers in options.workers:
-                print(f"\n{_compare(bench, workers, options.runs)}\n", flush=True)
-            print(_memory(bench, options.requests), flush=True)
+                print(f"\n{_compare(bench, _servers(bench, workers, flat=options.flat), workers, options.runs)}\n", flush=True)
+            if not options.flat:
+                print(_memory(bench, options.requests), flush=True)
         except (RunError, OSError) as error:
             print(f"benchmarks serving: {error}", file=sys.stderr)
             return 1
@@ -156,11 +169,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, default=5, help="measured runs of each server (default 5)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="processes of each server (default 1 and 2)")
     parser.add_argument("--requests", type=int, default=200_000, help="requests between two looks at the memory (default 200000)")
+    parser.add_argument("--flat", action="store_true", help="compare /flat with /data instead of glassine with nginx")
     return parser
 
 
+def _servers(bench: Bench, workers: int, *, flat: bool) -> list[Server]:
+    """Return what is compared, first what the others are compared with."""
+    if flat:
+        return [replace(bench.glassine(workers), name="glassine, /data"), bench.flat(workers)]
+    return [bench.nginx("nginx, least", workers), bench.nginx("nginx, nginx.conf", workers), bench.glassine(workers)]
+
+
 def _make_chunks(bench: Bench) -> None:
-    """Write the chunks and the list of what is asked for."""
+    """Write the chunks, the same in shards, and the lists of what is asked for."""
     names = []
     for cell in _CELLS:
         parts = [f"{64 * n}-{64 * n + 64}" for n in cell]
@@ -168,16 +189,34 @@ def _make_chunks(bench: Bench) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(compress(os.urandom(_CHUNK_BYTES)))
         names.append(f"/data/volume/{_KEY}/{'_'.join(parts)}\n")
+    _make_shards(bench)
+    (bench.folder / "flat_names.txt").write_text("".join(names).replace("/data/", "/flat/"))
     (bench.folder / "names.txt").write_text("".join(names))
     (bench.folder / "wrk.lua").write_text(_WRK_SCRIPT)
     # nginx runs as another user when root starts it.
     bench.folder.chmod(0o755)
 
 
-def _compare(bench: Bench, workers: int, runs: int) -> str:
-    """Run all servers with so many processes; return the table."""
-    least, shipped = "nginx, least", "nginx, nginx.conf"
-    servers = [bench.nginx(least, workers), bench.nginx(shipped, workers), bench.glassine(workers)]
+def _make_shards(bench: Bench) -> None:
+    """Put the chunks into shards too, beside the nested folders, and write an info that tells of the shards."""
+    volume = bench.root / "volume"
+    size: Triple = (1024, 512, 512)
+    sharding = Sharding(2, 2, 6, "identity", "gzip", "gzip")
+    scale = Scale(_KEY, size, (8, 8, 8), ((64, 64, 64),), "raw", sharding=sharding)
+    ids = np.array([compressed_morton_code(cell, scale.grid().shape) for cell in _CELLS], np.uint64)
+    shards, _ = places(ids, sharding)
+    for shard in set(shards.tolist()):
+        members = np.flatnonzero(shards == shard)
+        names = [chunk_name(scale.grid().chunk_box(_CELLS[n])).replace("_", "/") for n in members]
+        stored = [(volume / _KEY / f"{name}.gz").read_bytes() for name in names]
+        frame = shard_frame(ids[members], np.array([len(data) for data in stored], np.int64), sharding)
+        data = b"".join(stored[n] for n in frame.order)
+        (volume / _KEY / shard_name(shard, sharding)).write_bytes(frame.head + data + frame.tail)
+    (volume / "info").write_bytes(encode_volume_info(VolumeInfo("image", "uint8", 1, (scale,))))
+
+
+def _compare(bench: Bench, servers: list[Server], workers: int, runs: int) -> str:
+    """Run all servers, which have so many processes; return the table."""
     for k in range(runs):
         for server in servers[k % len(servers) :] + servers[: k % len(servers)]:
             with _running(bench, server):
@@ -189,7 +228,7 @@ def _compare(bench: Bench, workers: int, runs: int) -> str:
 
 def summary(servers: Sequence[Server]) -> str:
     """Return the table of all servers' rates, and their ratios to the first one's."""
-    heads = ("", "requests/s", "least-most", "MB/s", "of nginx, least")
+    heads = ("", "requests/s", "least-most", "MB/s", f"of {servers[0].name}")
     first = statistics.median(servers[0].rates)
     rows = []
     for server in servers:
@@ -223,7 +262,7 @@ def _wrk(bench: Bench, server: Server, threads: int, seconds: int) -> tuple[int,
     """Run wrk once and return the requests answered and the seconds. Raises RunError unless all were answered with 200."""
     load = (f"-t{threads}", f"-c{_CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", str(bench.folder / "wrk.lua"))
     command = (_program("wrk"), *load, f"http://127.0.0.1:{server.port}")
-    environment = {**os.environ, "CHUNK_NAMES": str(bench.folder / "names.txt")}
+    environment = {**os.environ, "CHUNK_NAMES": str(bench.folder / server.names)}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     result = re.search(r"^RESULT (\d+) (\d+) (\d+)$", ended.stdout, re.MULTILINE)
     if result is None or result[3] != "0" or result[1] == "0":
@@ -262,11 +301,11 @@ def _wait_until_it_listens(server: Server, process: subprocess.Popen[bytes], log
 def _check(bench: Bench, server: Server) -> None:
     """Ask for some chunks. Raises RunError unless each comes as gzip, byte for byte."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    for url in (bench.folder / "names.txt").read_text().split()[::97]:
+    for url in (bench.folder / server.names).read_text().split()[::97]:
         connection.request("GET", url, headers={"Accept-Encoding": "gzip"})
         answer = connection.getresponse()
         body = answer.read()
-        folder, _, name = url.removeprefix("/data/").rpartition("/")
+        folder, _, name = url.removeprefix("/data/").removeprefix("/flat/").rpartition("/")
         expected = (bench.root / folder / f"{name.replace('_', '/')}.gz").read_bytes()
         if (answer.status, answer.headers["Content-Encoding"], body) != (200, "gzip", expected):
             raise RunError(f"{server.name}: {url}: status {answer.status}, {len(body)} bytes, expected 200 and {len(expected)}")
