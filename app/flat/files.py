@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import os
-import posixpath
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -147,7 +146,7 @@ class FlatFiles:
                 return None
             above = above.rpartition("/")[0]
             known = self._known(above, reading)
-            scale = known.scales.get(posixpath.relpath(folder, above or "/")) if known is not None else None
+            scale = known.scales.get(folder[len(above) + 1 :]) if known is not None else None
             if scale is not None:
                 chunk_id = scale.chunk_id(name)
                 return None if chunk_id is None else _Entry(folder, chunk_id, scale.sharding)
