@@ -39,6 +39,13 @@ _FOLDERS = (
 _STORES = ((".zarr", "zarr.zarr:open_zarr"), (".n5", "zarr.n5:open_n5"))
 """Endings of a store's folder -> the reader of those groups in it that have no files of their own."""
 
+FILE_ENDINGS = tuple(ending for endings, _ in _READERS for ending in endings)
+"""In small letters, of the names of files that are read."""
+FOLDER_FILES = tuple(name for names, _ in _FOLDERS for name in names)
+"""Files one of which a folder that is read as one dataset holds."""
+STORE_ENDINGS = tuple(ending for ending, _ in _STORES)
+"""In small letters, of the names of folders that are read as one dataset."""
+
 
 def open_source(place: str | Path, options: SourceOptions) -> Source:
     """Return the source at a path, of the files that a pattern such as `slices/*.tif` names, or at a URL.
@@ -105,7 +112,7 @@ def _opener(path: Path) -> Opener:
 
 
 def _readable() -> str:
-    return ", ".join(ending for endings, _ in _READERS for ending in endings)
+    return ", ".join(FILE_ENDINGS)
 
 
 def _reader(name: str) -> Opener:
