@@ -12,6 +12,8 @@ from formats.info import VolumeInfo, parse_volume_info
 
 MEMBERS = ("mesh", "skeletons", "segment_properties")
 """The members of a volume's info that name a child, each also the name of the folder that is made for it."""
+SHOWN = 10
+"""Segments that links select, of those with the largest children."""
 
 
 class ChildRecord(Protocol):

@@ -86,6 +86,14 @@ def _row(table: Path, number: int, row: list[str]) -> SegmentFile:
         raise OptionError(f"{table}: line {number}: {error}") from None
 
 
+def by_segment(files: Sequence[SegmentFile]) -> list[tuple[int, list[SegmentFile]]]:
+    """Return the files of each segment, in ascending order of the ids."""
+    groups: dict[int, list[SegmentFile]] = {}
+    for file in files:
+        groups.setdefault(file.segment, []).append(file)
+    return sorted(groups.items())
+
+
 def segment_id(text: str) -> int:
     """Return a segment's id. Raises OptionError for what is none; 0 is where no segment is."""
     if not re.fullmatch(r"[0-9]{1,20}", text) or not 0 < int(text) <= _LARGEST:

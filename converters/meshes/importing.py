@@ -1,30 +1,37 @@
 """Mesh files as the meshes of a segmentation's segments, or as a dataset of meshes alone."""
 
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
+from converters.children import SHOWN
 from converters.errors import OptionError
+from converters.imports.adding import Addition, publish, staged
+from converters.imports.doubts import Doubts
 from converters.imports.placing import Coordinates, parse_affine
-from converters.imports.segments import SegmentFile, segment_files
-from converters.meshes.adding import SHOWN, Addition, publish, staged
+from converters.imports.segments import SegmentFile, by_segment, segment_files
+from converters.imports.target import Kind, Target, find_target
 from converters.meshes.files.opening import read_surface
 from converters.meshes.files.placing import placed
 from converters.meshes.multires_object import encode_object
-from converters.meshes.record import MESHES
-from converters.meshes.target import Target, find_target
+from converters.meshes.reading import MeshReader, mesh_kind, read_mesh_info
+from converters.meshes.record import MESHES, MeshRecord, encode_mesh_record, read_mesh_record
 from converters.options import ImportMeshOptions
 from converters.publishing import finish_publishing
 from converters.storage.files import write_file
 from formats.members import IDENTITY
 from formats.meshes import legacy, multires
-from formats.meshes.info import LegacyMeshInfo, MeshInfo, MultiresMeshInfo
+from formats.meshes.info import LegacyMeshInfo, MeshInfo, MultiresMeshInfo, encode_mesh_info, parse_mesh_info
 from formats.meshes.mesh import Mesh, joined, welded
+from formats.segment_properties import SegmentProperties
 
 _BITS = 16
 """Of a coordinate inside a fragment: what a file tells is kept to a 65,000th of one."""
+
+_IMPORTED = {"command": "import-mesh"}
+"""The options in the record of meshes that were all imported."""
 
 Report = Callable[[int, int], None]
 """Called with how many files are done and how many there are."""
@@ -58,24 +65,29 @@ def import_meshes(
     chosen = segment_files(files, options.id, Path(options.table) if options.table else None)
     told = _coordinates(options)
     finish_publishing(dataset, MESHES.member)
-    target = find_target(dataset)
+    target = find_target(dataset, _KIND)
     info = _mesh_info(target, options)
+    before = read_mesh_record(dataset)
     with staged(target) as staging:
-        run = _Run(target, told, info, staging)
-        for segment, group in _by_segment(chosen):
+        run = _Run(target, told, info, staging, Doubts(target.bounds))
+        for segment, group in by_segment(chosen):
             run.add(segment, group)
-            report(run.files, len(chosen))
+            report(run.doubts.files, len(chosen))
         names = {file.segment: file.name for file in chosen if file.name}
-        notes = publish(target, Addition(staging, info, run.objects, run.largest(), names, options.overwrite))
+
+        def record() -> bytes:
+            return encode_mesh_record(_record(run, before))
+
+        notes = publish(target, Addition(staging, info, run.objects, names, SegmentProperties(), record, options.overwrite))
     return Imported(
         dataset,
         target.folder,
         options.format,
-        run.files,
+        run.doubts.files,
         len(run.objects),
         sum(run.triangles.values()),
         run.stored_bytes,
-        (*_notes(run), *notes),
+        (*run.doubts.notes("nm"), *notes),
     )
 
 
@@ -83,16 +95,14 @@ def import_meshes(
 class _Run:
     """What is done so far. objects: the names of each segment's files, its manifest last."""
 
-    target: Target
+    target: Target[MeshInfo]
     told: Coordinates
     info: MeshInfo
     staging: Path
-    files: int = 0
+    doubts: Doubts
     triangles: dict[int, int] = field(default_factory=dict)
     stored_bytes: int = 0
     objects: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    without_unit: list[Path] = field(default_factory=list)
-    outside: list[str] = field(default_factory=list)
 
     def add(self, segment: int, files: Sequence[SegmentFile]) -> None:
         """Read the files of one segment and prepare its object."""
@@ -102,7 +112,6 @@ class _Run:
         for name, data in stored.items():
             write_file(self.staging / name, data)
         self.objects[segment] = tuple(stored)
-        self.files += len(files)
         self.triangles[segment] = len(mesh.triangles)
         self.stored_bytes += sum(map(len, stored.values()))
 
@@ -113,20 +122,8 @@ class _Run:
     def _read(self, path: Path) -> Mesh:
         surface = read_surface(path)
         mesh = placed(surface, self.target.place, self.told, str(path))
-        if self.told.unit is None and surface.unit is None:
-            self.without_unit.append(path)
-        low, high = (corner.astype(np.float64) for corner in mesh.box)
-        if self.target.bounds is not None and ((high < self.target.bounds[0]).any() or (low > self.target.bounds[1]).any()):
-            self.outside.append(f"{path} from {_place(low)} to {_place(high)}")
+        self.doubts.look(path, mesh.vertices, has_unit=self.told.unit is not None or surface.unit is not None)
         return mesh
-
-
-def _by_segment(files: Sequence[SegmentFile]) -> list[tuple[int, list[SegmentFile]]]:
-    """Return the files of each segment, in ascending order of the ids."""
-    groups: dict[int, list[SegmentFile]] = {}
-    for file in files:
-        groups.setdefault(file.segment, []).append(file)
-    return sorted(groups.items())
 
 
 def _coordinates(options: ImportMeshOptions) -> Coordinates:
@@ -139,7 +136,7 @@ def _coordinates(options: ImportMeshOptions) -> Coordinates:
     )
 
 
-def _mesh_info(target: Target, options: ImportMeshOptions) -> MeshInfo:
+def _mesh_info(target: Target[MeshInfo], options: ImportMeshOptions) -> MeshInfo:
     """Return the info of the meshes that are there, or of new ones. Raises OptionError where new ones cannot be added."""
     if target.info is None:
         return MultiresMeshInfo(vertex_quantization_bits=_BITS) if options.format == "multires" else LegacyMeshInfo()
@@ -165,19 +162,36 @@ def _encoded(segment: int, mesh: Mesh, info: MeshInfo) -> dict[str, bytes]:
     return {name: legacy.encode_fragment(mesh), legacy.manifest_name(segment): legacy.encode_manifest([name])}
 
 
-def _notes(run: _Run) -> list[str]:
-    notes = []
-    if run.without_unit:
-        others = f" and {len(run.without_unit) - 1} more" if len(run.without_unit) > 1 else ""
-        notes.append(f"{run.without_unit[0]}{others}: no unit is told, taken for nm; add --unit um or --unit mm if that is wrong")
-    if run.outside and run.target.bounds is not None:
-        low, high = run.target.bounds
-        notes.append(
-            f"{len(run.outside)} of {run.files} surfaces lie outside the volume, which goes from {_place(low)} to {_place(high)} "
-            f"nm (such as {run.outside[0]}); check --unit, --space and --affine"
-        )
-    return notes
+def _record(run: _Run, before: MeshRecord | None) -> MeshRecord:
+    """Return what is known of a volume's meshes now; a first look shows what was added last.
+
+    Where nothing was known, only what the folder tells is: triangles and error of other tools' meshes are not counted.
+    """
+    folder = run.target.folder
+    shown = dict.fromkeys((*run.largest(), *(before.largest if before else ())))
+    largest = tuple(shown)[:SHOWN]
+    if before is not None and before.options != _IMPORTED:
+        return replace(before, largest=largest)
+    return MeshRecord(
+        glassine=version("glassine"),
+        fingerprint={},
+        options=_IMPORTED,
+        folder=folder.relative_to(run.target.dataset).as_posix(),
+        scale="",
+        max_error=0.0,
+        meshes=len(MeshReader(folder, run.info).segments()),
+        triangles=(),
+        stored_bytes=sum(entry.stat().st_size for entry in os.scandir(folder) if entry.name != "info"),
+        largest=largest,
+    )
 
 
-def _place(corner: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:
-    return ", ".join(f"{length:.6g}" for length in corner)
+def _parsed(data: bytes) -> MeshInfo | None:
+    return None if mesh_kind(data) is None else parse_mesh_info(data)
+
+
+def _encoded_info(info: MeshInfo, properties: str | None) -> bytes:
+    return encode_mesh_info(replace(info, segment_properties=properties))
+
+
+_KIND = Kind(MESHES, read_mesh_info, _parsed, _encoded_info, lambda folder, info: MeshReader(folder, info).holds)

@@ -7,13 +7,11 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
-from converters.children import Child, record_path
+from converters.children import SHOWN, Child, record_path
 from converters.errors import DatasetError
 
 FOLDER = "skeletons"
 """The skeletons' folder in a dataset, and what its info calls it."""
-SHOWN = 10
-"""Segments that links select."""
 _IDS = ("limited", "largest")
 
 

@@ -139,7 +139,7 @@ def test_names_of_a_table_are_segment_properties(segmentation: Path, tmp_path: P
         assert tree(dataset) == before
     (tmp_path / "table.csv").write_text("file,id,name\na.stl,20,other\n")
     (note,) = import_meshes([], segmentation, options).notes
-    assert note == f"{segmentation}: has segment properties already, so the 1 names of the table were not written"
+    assert note == (f"{segmentation}: 1 segments have other names already (20), which were kept; add --overwrite to replace them")
     assert names_of(segmentation)["20"] == "Größe"
 
 
@@ -163,7 +163,7 @@ def test_a_surface_outside_the_volume_is_told(at: tuple[float, float, float], ou
     given = import_meshes([ball(tmp_path / "1.ply", at)], segmentation, ImportMeshOptions(unit="nm"))
     assert bool(given.notes) is outside
     if outside:
-        assert "1 of 1 surfaces lie outside the volume, which goes from -300, 500, 1400 to 1700, 3500, 6400 nm" in given.notes[0]
+        assert "1 of 1 files lie outside the volume, which goes from -300, 500, 1400 to 1700, 3500, 6400 nm" in given.notes[0]
         assert "check --unit, --space and --affine" in given.notes[0]
 
 
