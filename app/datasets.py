@@ -10,6 +10,7 @@ from threading import Lock, Thread
 from converters.errors import DatasetError
 from converters.meshes.record import read_mesh_record
 from converters.record import PRIVATE, Record, read_record
+from converters.skeletons.record import read_skeleton_record
 from formats.errors import FormatError
 from formats.info import VOLUME, VolumeInfo, parse_volume_info
 
@@ -25,7 +26,7 @@ _LARGEST_INFO = 1 << 24
 class Dataset:
     """A volume that the viewer can open.
 
-    name: its path below the served root. selected: ids of segments with meshes that a first look shows.
+    name: its path below the served root. selected: ids of segments with meshes or skeletons that a first look shows.
     """
 
     name: str
@@ -159,14 +160,22 @@ def _read(path: Path, name: str) -> Dataset:
     """Return the volume in a folder. Raises DatasetError, a sentence without the path, when it cannot be opened."""
     try:
         info = parse_volume_info(_info_bytes(path))
-        meshes = read_mesh_record(path) if info.mesh is not None else None
-        return Dataset(name, path, info, read_record(path), meshes.largest if meshes else ())
+        return Dataset(name, path, info, read_record(path), _first_look(path, info))
     except FileNotFoundError:
         raise DatasetError("no dataset, there is no file `info` in it; convert a volume into it first") from None
     except FormatError as error:
         raise DatasetError(str(error)) from error
     except OSError as error:
         raise DatasetError(f"its info cannot be read ({error.strerror or error})") from error
+
+
+def _first_look(path: Path, info: VolumeInfo) -> tuple[int, ...]:
+    """Return the segments that a first look shows: those with the largest meshes, where there are none the longest skeletons."""
+    meshes = read_mesh_record(path) if info.mesh is not None else None
+    if meshes is not None:
+        return meshes.largest
+    skeletons = read_skeleton_record(path) if info.skeletons is not None else None
+    return skeletons.largest if skeletons is not None else ()
 
 
 def _is_other_kind(data: bytes) -> bool:

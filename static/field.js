@@ -60,7 +60,7 @@ export function optionField(option) {
 }
 
 function help({ help: sentence, default: value, kind, minimum, maximum }) {
-  const bounds = minimum !== undefined && maximum !== undefined ? ` From ${minimum} to ${maximum}.` : "";
+  const bounds = typeof minimum === "number" && typeof maximum === "number" ? ` From ${minimum} to ${maximum}.` : "";
   const isTold = value !== null && kind !== "switch" && kind !== "choice";
   return `${sentence}${bounds}${isTold ? ` Default: ${value}.` : ""}`;
 }

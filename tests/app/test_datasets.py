@@ -7,7 +7,9 @@ import pytest
 
 from app.datasets import BrokenDataset, Dataset, DiskSizes, bytes_on_disk, dataset_path, find_datasets, read_dataset
 from converters.errors import DatasetError
+from converters.meshes.record import MeshRecord, encode_mesh_record, mesh_record_path
 from converters.record import Record, encode_record
+from converters.skeletons.record import SkeletonRecord, encode_skeleton_record, skeleton_record_path
 
 SCALE = {
     "key": "8_8_8", "size": [10, 20, 30], "resolution": [8, 8, 8], "chunk_sizes": [[64, 64, 64]], "encoding": "raw"
@@ -125,6 +127,22 @@ def test_a_dataset_comes_with_its_record(tmp_path: Path):
     dataset = read_dataset(folder, "a")
     assert dataset.record == record
     assert DiskSizes().get(dataset) == 4711
+
+
+def test_a_first_look_shows_the_largest_meshes_and_where_there_are_none_the_longest_skeletons(tmp_path: Path):
+    segmentation = {"type": "segmentation", "data_type": "uint32", "num_channels": 1, "scales": [SCALE]}
+    folder = make_dataset(tmp_path / "a", {**segmentation, "skeletons": "skeletons"})
+    skeletons = SkeletonRecord({}, "8_8_8", {}, {}, 1.0, (), (2**64 - 1, 5))
+    meshes = MeshRecord("0", {}, {}, "mesh", "8_8_8", 8.0, 1, (10,), 100, (7,))
+    for path, data in (
+        (skeleton_record_path(folder), encode_skeleton_record(skeletons)),
+        (mesh_record_path(folder), encode_mesh_record(meshes)),
+    ):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    assert read_dataset(folder, "a").selected == (2**64 - 1, 5)
+    (folder / "info").write_text(json.dumps({**segmentation, "skeletons": "skeletons", "mesh": "mesh"}))
+    assert read_dataset(folder, "a").selected == (7,)
 
 
 def test_the_bytes_of_others_datasets_are_counted_meanwhile(tmp_path: Path):
