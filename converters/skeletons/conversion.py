@@ -169,8 +169,8 @@ def _groups(found: _Found, budget: Budget) -> list[slice]:
 
 
 def _join(plan: SkeletonPlan, found: _Found, destination: Destination, work: Work) -> list[BlockResult]:
-    parameters, groups = plan.parameters, _groups(found, plan.budget)
-    joining = Joining(plan.scale.resolution, parameters.dust_threshold, parameters.tick_threshold, parameters.min_cable)
+    groups = _groups(found, plan.budget)
+    joining = Joining(plan.scale.resolution, plan.grid, plan.parameters)
 
     def tasks() -> Iterator[GroupTask]:
         for number, group in enumerate(groups):
@@ -185,7 +185,6 @@ def _join(plan: SkeletonPlan, found: _Found, destination: Destination, work: Wor
                 found.fragments,
                 plan.scale,
                 joining,
-                parameters.soma_acceptance_threshold,
                 destination,
                 (number,),
             )

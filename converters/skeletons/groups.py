@@ -62,7 +62,6 @@ class GroupTask:
     fragments: Path
     scale: Scale
     joining: Joining
-    soma_radius: float
     destination: Destination
     item: tuple[int]
 
@@ -118,7 +117,7 @@ def _of_segments(task: GroupTask) -> Iterator[tuple[int, list[Fragment]]]:
 def _skeleton(graph: Joined, task: GroupTask) -> Skeleton:
     """Return a skeleton in nm: the middle of voxel i lies at i + 0.5."""
     vertices = ((graph.places + 0.5) * np.array(task.scale.resolution)).astype(np.float32)
-    kinds = np.where(graph.radii >= task.soma_radius, np.uint8(_SOMA), np.uint8(0))
+    kinds = np.where(graph.radii >= task.joining.parameters.soma_acceptance_threshold, np.uint8(_SOMA), np.uint8(0))
     return Skeleton(vertices, graph.edges.astype(np.uint32), {RADIUS: graph.radii, VERTEX_TYPES: kinds})
 
 

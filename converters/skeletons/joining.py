@@ -1,20 +1,24 @@
 """The fragments of a segment become its skeleton: pure functions on arrays.
 
 Which fragments belong together is known from the voxels that their blocks share, so nothing is joined because it is near, and
-two pieces of one segment stay two. What a cut through the volume adds is taken away: loops, strands that run twice along a
-shared plane, ticks.
+two pieces of one segment stay two. What a cut through the volume adds is taken away: ends at shared planes where nothing goes
+on, loops, strands that run twice along a shared plane, ticks.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from converters.geometry import Lengths
 from converters.skeletons.fragments import Fragment
+from converters.skeletons.parameters import Parameters
 from converters.skeletons.paths import Paths, prune
+from converters.skeletons.seams import is_near_seam
+from formats.grid import Grid
 
 _MARGIN = 1.5
 """Longest voxel edges by which a strand may stand out of another one's radius and still run in the same place."""
@@ -22,12 +26,11 @@ _MARGIN = 1.5
 
 @dataclass(frozen=True)
 class Joining:
-    """How fragments are joined. resolution: nm a voxel. For the rest see parameters.Parameters."""
+    """How fragments are joined. resolution: nm a voxel. grid: of the blocks that they come from."""
 
     resolution: Lengths
-    dust_threshold: int
-    tick_threshold: float
-    min_cable: float
+    grid: Grid
+    parameters: Parameters
 
     @property
     def margin(self) -> float:
@@ -51,7 +54,11 @@ def joined(fragments: Sequence[Fragment], joining: Joining) -> Joined | None:
     """
     pieces = _pieces(fragments)
     voxels = np.bincount(pieces, [fragment.voxels for fragment in fragments])
-    kept = [n for n, fragment in enumerate(fragments) if len(fragment.places) and voxels[pieces[n]] > joining.dust_threshold]
+    kept = [
+        n
+        for n, fragment in enumerate(fragments)
+        if len(fragment.places) and voxels[pieces[n]] > joining.parameters.dust_threshold
+    ]
     if not kept:
         return None
     graph, piece_of = _stacked([fragments[n] for n in kept], pieces[kept])
@@ -59,7 +66,7 @@ def joined(fragments: Sequence[Fragment], joining: Joining) -> Joined | None:
     edges = np.concatenate([graph.edges, _links(points, graph.edges, piece_of)])
     edges = _without_loops(_Web(points, graph.radii, edges), joining)
     edges = _pruned(graph, points, edges, joining)
-    return _compact(Joined(graph.places, graph.radii, _with_cable(points, edges, joining.min_cable)))
+    return _compact(Joined(graph.places, graph.radii, _with_cable(points, edges, joining.parameters.min_cable)))
 
 
 def _pieces(fragments: Sequence[Fragment]) -> NDArray[np.int64]:
@@ -150,7 +157,7 @@ def _without_loops(web: _Web, joining: Joining) -> NDArray[np.int64]:
     paths = Paths(web.points, web.edges)
     closing = _closing(paths, web.radii)
     kept = [vertex for number, path in paths.vertices.items() if number not in closing for vertex in path]
-    thick = _Thick(web.points, web.radii, joining.margin)
+    thick = _Thick(web.points, web.radii + joining.margin)
     edges = []
     for number, path in paths.vertices.items():
         if number not in closing:
@@ -188,45 +195,48 @@ def _middle(points: NDArray[np.float64]) -> int:
 
 @dataclass(frozen=True)
 class _Thick:
-    """Vertices with the balls around them."""
+    """Vertices with the balls around them. points: float64 [n, 3], nm. reach: [n], nm."""
 
     points: NDArray[np.float64]
-    radii: NDArray[np.float32]
-    margin: float
+    reach: NDArray[Any]
 
     def covers(self, strand: Sequence[int], others: NDArray[np.int64]) -> bool:
-        """Tell whether each vertex of a strand lies within the ball of one of the others, and a margin."""
+        """Tell whether each vertex of a strand lies within the ball of one of the others."""
         points = self.points[list(strand)]
-        reach = (self.radii[others] + self.margin)[:, np.newaxis]
-        centres = self.points[others]
-        near = (
-            ((centres >= points.min(axis=0) - reach) & (centres <= points.max(axis=0) + reach)).all(axis=1) if len(points) else []
-        )
+        if not len(points):
+            return True
+        reach, centres = self.reach[others, np.newaxis], self.points[others]
+        near = ((centres >= points.min(axis=0) - reach) & (centres <= points.max(axis=0) + reach)).all(axis=1)
         balls = others[near]
         return all(self._within(point, balls) for point in points)
 
     def _within(self, point: NDArray[np.float64], balls: NDArray[np.int64]) -> bool:
-        distances = np.linalg.norm(self.points[balls] - point, axis=1)
-        return bool((distances <= self.radii[balls] + self.margin).any())
+        return bool((np.linalg.norm(self.points[balls] - point, axis=1) <= self.reach[balls]).any())
 
 
 def _pruned(graph: Joined, points: NDArray[np.float64], edges: NDArray[np.int64], joining: Joining) -> NDArray[np.int64]:
-    """Return the edges without branches that do not leave the radius of the rest, and without ticks."""
-    paths = Paths(points, edges)
-    thick = _Thick(points, graph.radii, joining.margin)
+    """Return the edges without what only the blocks made, without branches that do not leave the radius of the rest, and ticks.
 
+    A block leads a path to each place where a segment reaches a face. Where nothing goes on behind a shared plane, the end that
+    is left there goes, if without the plane the paths beside it would have taken its whole branch away.
+    """
+    paths = Paths(points, edges)
+    thick = _Thick(points, graph.radii + joining.margin)
+    taken = _Thick(points, joining.parameters.reach(graph.radii))
+    at_seam = is_near_seam(graph.places, joining.grid)
     left = np.zeros(len(points), bool)
     left[edges.ravel()] = True
 
-    def doubled(number: int) -> bool:
+    def inside(number: int, balls: _Thick) -> bool:
         strand = paths.interior(number)
         left[strand] = False
-        covered = thick.covers(strand, np.flatnonzero(left))
+        covered = balls.covers(strand, np.flatnonzero(left))
         left[strand] = not covered
         return covered
 
-    prune(paths, doubled)
-    prune(paths, lambda number: paths.lengths[number] < joining.tick_threshold)
+    prune(paths, lambda number: bool(at_seam[paths.tip(number)]) and inside(number, taken))
+    prune(paths, lambda number: inside(number, thick))
+    prune(paths, lambda number: paths.lengths[number] < joining.parameters.tick_threshold)
     return paths.edges()
 
 

@@ -3,6 +3,9 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from converters.geometry import Lengths
 from converters.skeletons.options import SkeletonizeOptions
 
@@ -51,6 +54,12 @@ class Parameters:
             "soma_invalidation_scale": self.soma_invalidation_scale,
             "soma_invalidation_const": self.soma_invalidation_const,
         }
+
+    def reach(self, radii: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return how far, nm, a path takes away what lies around vertices of these radii."""
+        exact = radii.astype(np.float64)
+        in_soma = self.soma_invalidation_scale * exact + self.soma_invalidation_const
+        return np.where(exact > self.soma_acceptance_threshold, in_soma, self.scale * exact + self.const)
 
 
 def parameters_of(options: SkeletonizeOptions, resolution: Lengths) -> Parameters:

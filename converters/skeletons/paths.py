@@ -38,6 +38,11 @@ class Paths:
         low, high = sorted((self.degree(path[0]), self.degree(path[-1])))
         return low == 1 and high > 2
 
+    def tip(self, number: int) -> int:
+        """Return the end point of a path that is a leaf."""
+        path = self.vertices[number]
+        return path[0] if self.degree(path[0]) == 1 else path[-1]
+
     def interior(self, number: int) -> list[int]:
         """Return the vertices of a path that go with it: all but the branch points at its ends."""
         path = self.vertices[number]

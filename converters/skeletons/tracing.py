@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from converters.results import BlockResult
 from converters.skeletons.fragments import Fragment, write_fragments
 from converters.skeletons.parameters import Parameters
+from converters.skeletons.seams import is_near_seam
 from converters.storage.reader import VolumeReader
 from converters.volumes.outputs import check_shared
 from formats.grid import Box, Grid, Triple, chunk_name
@@ -22,8 +23,6 @@ from formats.info import Scale
 
 _LARGE = 2_000_000
 """Voxels of a piece that is traced by itself, with as many paths as the budget has for its size."""
-_RIM = 2
-"""Voxels from a shared plane in which nothing is taken for the end of a neurite."""
 _NEAR_LIMIT = 0.9
 """The part of the paths that a piece may take from which it counts as unfinished: some paths end in others."""
 
@@ -212,12 +211,7 @@ def _tips(task: BlockTask, pieces: _Pieces, number: int, box: tuple[slice, slice
         there, [_shifted(spot, start) for spot in spots], anisotropy=task.scale.resolution, return_max_location=True
     )
     tip = (int(found[0]) + start[0], int(found[1]) + start[1], int(found[2]) + start[2])
-    return [] if _is_near_shared(task, tip, pieces.numbers.shape) else [tip]
-
-
-def _is_near_shared(task: BlockTask, voxel: Triple, shape: tuple[int, ...]) -> bool:
-    """Tell whether a voxel of a block lies at a plane that another block has too."""
-    return any((shape[axis] - 1 - voxel[axis] if side else voxel[axis]) <= _RIM for axis, side, shared in _faces(task) if shared)
+    return [] if is_near_seam(np.add(tip, task.box.start), task.grid)[0] else [tip]
 
 
 def _shifted(voxel: Triple, start: Triple) -> Triple:

@@ -7,10 +7,23 @@ from hypothesis import strategies as st
 
 from converters.skeletons.fragments import Fragment
 from converters.skeletons.joining import Joined, Joining, joined
+from converters.skeletons.options import SkeletonizeOptions
+from converters.skeletons.parameters import parameters_of
 from converters.skeletons.paths import Paths, prune
+from converters.skeletons.seams import is_near_seam
+from formats.grid import Grid
 
-JOINING = Joining((10.0, 10.0, 10.0), dust_threshold=0, tick_threshold=0, min_cable=0)
+WHOLE = Grid((0, 0, 0), (100, 100, 100), (100, 100, 100))
+"""One block."""
 Place = tuple[int, int, int]
+
+
+def joining(grid: Grid = WHOLE, edge: float = 10, **given: object) -> Joining:
+    told: dict[str, object] = {"dust_threshold": 0, "tick_threshold": 0, **given}
+    return Joining((edge, edge, edge), grid, parameters_of(SkeletonizeOptions(**told), (edge, edge, edge)))
+
+
+JOINING = joining()
 
 
 def fragment(places: list[Place], edges: list[tuple[int, int]], radius: float = 5, **given: object) -> Fragment:
@@ -68,10 +81,10 @@ def test_a_fragment_without_vertices_joins_others() -> None:
 
 def test_dust_is_counted_over_all_blocks() -> None:
     parts = [line(*along(0, 6), voxels=60), line(*along(5, 12), voxels=41)]
-    assert shape(joined(parts, Joining((10.0,) * 3, 100, 0, 0))) == (1, 2, 0)
-    assert joined(parts, Joining((10.0,) * 3, 101, 0, 0)) is None
+    assert shape(joined(parts, joining(dust_threshold=100))) == (1, 2, 0)
+    assert joined(parts, joining(dust_threshold=101)) is None
     apart = [line(*along(0, 6), voxels=60), line(*along(0, 6, y=9), voxels=141)]
-    assert shape(joined(apart, Joining((10.0,) * 3, 100, 0, 0))) == (1, 2, 0)
+    assert shape(joined(apart, joining(dust_threshold=100))) == (1, 2, 0)
 
 
 def test_a_ring_is_cut_at_one_place_and_keeps_its_cable() -> None:
@@ -97,9 +110,44 @@ def test_a_branch_inside_the_radius_of_another_goes() -> None:
     assert shape(joined([thick, line((7, 0, 0), (7, 1, 0), (7, 9, 0))], JOINING)) == (1, 3, 1)
 
 
+IN_TWO = Grid((-5, 0, 0), (100, 100, 100), (15, 100, 100))
+"""Blocks that share the planes x = 10, 25, ..."""
+
+
+@pytest.mark.parametrize(("x", "near"), [(-5, False), (-2, False), (6, False), (7, True), (10, True), (13, True), (14, False)])
+def test_planes_that_blocks_share(x: int, near: bool) -> None:
+    assert is_near_seam(np.array([(x, 0, 0)]), IN_TWO).tolist() == [near]
+    assert is_near_seam(np.array([(x, 0, 0)]), WHOLE).tolist() == [False]
+
+
+def test_the_ends_of_a_volume_are_no_shared_planes() -> None:
+    assert is_near_seam(np.array([(x, 0, 0) for x in (70, 84, 85, 94)]), IN_TWO).tolist() == [True, True, True, False]
+
+
+def test_an_end_at_a_shared_plane_that_would_not_be_without_it_goes() -> None:
+    neurite = line(*[(5, y, 0) for y in range(60)], radius=10)
+    spur = line(*[(x, 30, 0) for x in range(5, 11)], radius=10)
+    inside = {"invalidation_scale": 1, "const": 50}
+    assert shape(joined([neurite, spur], joining(IN_TWO, **inside))) == (1, 2, 0)
+    # In the midst of a block it is what was found there, and where paths take less away it is a branch.
+    assert shape(joined([neurite, spur], joining(**inside))) == (1, 3, 1)
+    assert shape(joined([neurite, spur], joining(IN_TWO, invalidation_scale=1, const=30))) == (1, 3, 1)
+
+
+def test_what_goes_on_behind_a_shared_plane_stays() -> None:
+    neurite = line(*[(5, y, 0) for y in range(60)], radius=10)
+    branch = [line(*[(x, 30, 0) for x in range(5, 11)], radius=10), line(*[(x, 30, 0) for x in range(10, 24)], radius=10)]
+    assert shape(joined([neurite, *branch], joining(IN_TWO, invalidation_scale=1, const=50))) == (1, 3, 1)
+
+
+def test_a_cell_body_takes_away_what_is_told_for_it() -> None:
+    told = parameters_of(SkeletonizeOptions(invalidation_scale=4, const=500), (32.0, 32.0, 32.0))
+    assert told.reach(np.array([100, 3500, 4000], np.float32)).tolist() == [900, 14500, 8300]
+
+
 def test_ticks_go_and_an_end_keeps_its_last_branch() -> None:
     parts = [line(*along(0, 31)), line((28, 0, 0), (28, 3, 0)), line((10, 0, 0), (10, 9, 0))]
-    graph = joined(parts, Joining((10.0,) * 3, 0, 50, 0))
+    graph = joined(parts, joining(tick_threshold=50))
     assert graph is not None
     assert shape(graph) == (1, 3, 1)
     assert graph.places[:, 1].max() == 9
@@ -109,9 +157,9 @@ def test_ticks_go_and_an_end_keeps_its_last_branch() -> None:
 
 def test_pieces_with_little_cable_go() -> None:
     parts = [line(*along(0, 31)), line(*along(0, 5, y=9))]
-    assert shape(joined(parts, Joining((10.0,) * 3, 0, 0, 41))) == (1, 2, 0)
-    assert shape(joined(parts, Joining((10.0,) * 3, 0, 0, 40))) == (2, 4, 0)
-    assert joined(parts[1:], Joining((10.0,) * 3, 0, 0, 41)) is None
+    assert shape(joined(parts, joining(min_cable=41))) == (1, 2, 0)
+    assert shape(joined(parts, joining(min_cable=40))) == (2, 4, 0)
+    assert joined(parts[1:], joining(min_cable=41)) is None
 
 
 def test_nothing_is_left_of_fragments_without_vertices() -> None:
@@ -127,7 +175,7 @@ places = st.lists(st.tuples(*[st.integers(0, 30)] * 3), min_size=12, max_size=12
 @settings(max_examples=25)
 @given(graphs, places)
 def test_a_piece_becomes_one_tree_of_all_its_vertices(edges: list[tuple[int, int]], where: list[Place]) -> None:
-    graph = joined([fragment(where, edges, radius=0)], Joining((100.0,) * 3, 0, 0, 0))
+    graph = joined([fragment(where, edges, radius=0)], joining(edge=100))
     assert graph is not None
     assert shape(graph)[0] == 1
     assert {tuple(place) for place in graph.places.tolist()} <= set(where)
