@@ -1,36 +1,41 @@
-"""The web page, the list of datasets behind it, and the viewer.
+"""The web page, the list of datasets behind it, jobs, and the viewer."""
 
-`/api` answers only to names that are this machine's own or that it was told: a strange page whose name was made to point here
-(DNS rebinding) is refused, and without CORS headers no other page can read the answers.
-"""
-
-import re
-from ipaddress import ip_address
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
-from fastapi.responses import FileResponse, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 
 import static
+from app.api_page import api_page
 from app.datasets import BrokenDataset, Dataset, DiskSizes, dataset_path, find_datasets, read_dataset
+from app.jobs.guard import Guard
+from app.jobs.routes import event_routes, job_routes, tell_error, tell_system_error, upload_routes
+from app.jobs.service import Service, open_service
 from app.links import Layer, viewer_link
+from app.settings import JobSettings
 from app.viewer import IdleStreams, viewer_routes
-from converters.errors import DatasetError
+from converters.errors import ConverterError, DatasetError
 from converters.record import PRIVATE
+from formats.errors import FormatError
 
 _STATIC = Path(static.__file__).parent
 _THUMBNAIL = Path(PRIVATE, "thumbnail.png")
-_HOST = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]+)(?::\d*)?")
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+
+_DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 
 
 class ScaleEntry(BaseModel):
@@ -76,42 +81,56 @@ class Link(BaseModel):
     link: str
 
 
-def pages_app(root: Path, hosts: frozenset[str] = frozenset()) -> FastAPI:
-    """Return the application of /, /static, /api and the viewer's routes for the datasets below root.
+def pages_app(root: Path, hosts: frozenset[str] = frozenset(), jobs: JobSettings | None = None) -> FastAPI:
+    """Return the application of /, /static, /docs, /api and the viewer's routes for the datasets below root.
 
     hosts: names besides the loopback ones that /api answers to, without port; the address of a server that listens everywhere
-    ("0.0.0.0", "::") stands for every numeric address. Before its server stops, it calls `app.state.streams.close()`.
+    ("0.0.0.0", "::") stands for every numeric address. jobs: what they may do. Its lifespan runs the queue of jobs. Before its
+    server stops, it calls `app.state.streams.close()` and `app.state.jobs.events.close()`.
     Raises OptionError when the viewer is not installed.
     """
-    app = FastAPI(title="glassine")
+    service = open_service(root, jobs or JobSettings())
+    app = FastAPI(title="glassine", docs_url=None, redoc_url=None, lifespan=_running_queue)
     app.state.streams = IdleStreams()
-    app.include_router(_api(root, hosts))
+    app.state.jobs = service
+    for router in (_api(root), job_routes(service), event_routes(service), upload_routes(service)):
+        app.include_router(router)
+    for kind in (ConverterError, FormatError):
+        app.add_exception_handler(kind, tell_error)
+    app.add_exception_handler(OSError, tell_system_error)
+    app.add_exception_handler(RequestValidationError, _tell_invalid)
+    app.add_api_route("/docs", _api_page, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/", _first_page, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/favicon.ico", _icon, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/static", StaticFiles(directory=_STATIC))
     app.router.routes.extend(viewer_routes(app.state.streams))
+    app.add_middleware(Guard, hosts=hosts)
     return app
 
 
-def refuse_strange_hosts(request: Request, hosts: frozenset[str]) -> None:
-    """Raise HTTPException (403) unless Host is a loopback name or one of hosts, and Origin, when there is one, the same."""
-    host = request.headers.get("host", "")
-    name = _HOST.fullmatch(host)
-    if name is None or not _is_known_host(name[1].strip("[]").lower(), hosts):
-        raise HTTPException(403, f"this server does not answer to the name {host!r}; list it in GLASSINE_HOSTS if it should")
-    origin = request.headers.get("origin")
-    if origin not in (None, f"http://{host}", f"https://{host}"):
-        raise HTTPException(403, f"a page of {origin!r} may not use this server's API")
-
-
-def _is_known_host(name: str, hosts: frozenset[str]) -> bool:
-    if name == "localhost" or name.endswith(".localhost") or name in hosts:
-        return True
+@asynccontextmanager
+async def _running_queue(app: FastAPI) -> AsyncIterator[None]:
+    service: Service = app.state.jobs
+    service.queue.open()
     try:
-        address = ip_address(name)
-    except ValueError:
-        return False
-    return address.is_loopback or not hosts.isdisjoint({"0.0.0.0", "::"})
+        yield
+    finally:
+        await asyncio.to_thread(service.close)
+
+
+def _tell_invalid(request: Request, error: Exception) -> JSONResponse:
+    """Return the answer for a request that is not of the form that its route expects."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return JSONResponse({"detail": f"the body is no JSON: {first['ctx']['error']}"}, 400)
+    where = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
+    return JSONResponse({"detail": f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"}, 422)
+
+
+def _api_page(request: Request) -> HTMLResponse:
+    text = api_page(request.app.openapi(), str(request.base_url).rstrip("/"))
+    return HTMLResponse(text, headers={**_PAGE_HEADERS, "Content-Security-Policy": _DOCS_POLICY})
 
 
 def _first_page() -> FileResponse:
@@ -122,11 +141,8 @@ def _icon() -> FileResponse:
     return FileResponse(_STATIC / "icon.svg", media_type="image/svg+xml")
 
 
-def _api(root: Path, hosts: frozenset[str]) -> APIRouter:
+def _api(root: Path) -> APIRouter:
     sizes = DiskSizes()
-
-    def known_host(request: Request) -> None:
-        refuse_strange_hosts(request, hosts)
 
     def datasets(request: Request) -> DatasetList:
         """List the datasets below the served folder."""
@@ -140,20 +156,20 @@ def _api(root: Path, hosts: frozenset[str]) -> APIRouter:
         ]
         return DatasetList(root=root.absolute().name, datasets=entries, complete=listing.complete)
 
-    def thumbnail(name: str) -> Response:
+    def thumbnail(name: Annotated[str, Query(examples=["scan"])]) -> Response:
         """Return the small picture of a dataset."""
         folder = dataset_path(root, name)
         if folder is None or not (folder / _THUMBNAIL).is_file():
             raise HTTPException(404, f"no picture of a dataset {name!r}")
         return FileResponse(folder / _THUMBNAIL, media_type="image/png", headers={"Cache-Control": "no-cache"})
 
-    def link(request: Request, name: Annotated[list[str], Query()]) -> Link:
+    def link(request: Request, name: Annotated[list[str], Query(examples=["scan"])]) -> Link:
         """Return the link that opens the named datasets together."""
         layers = [_layer(root, one) for one in name]
         return Link(link=viewer_link(layers, str(request.base_url)))
 
     # Plain functions: FastAPI runs them in threads, so that a slow disk holds up nobody else.
-    router = APIRouter(prefix="/api", dependencies=[Depends(known_host)])
+    router = APIRouter(prefix="/api", tags=["datasets"])
     router.add_api_route("/datasets", datasets, methods=["GET"])
     router.add_api_route("/link", link, methods=["GET"])
     router.add_api_route("/thumbnails", thumbnail, methods=["GET"], response_class=Response)

@@ -18,6 +18,8 @@ Clock = Callable[[], float]
 
 _SHOWN_AFTER = 1.0
 """Seconds; what ends sooner shows nothing."""
+_told: list[Callable[["Progress"], None]] = []
+"""Who gets progress instead of the terminal, the last one."""
 _LINES_EVERY = 10.0
 """Seconds between lines where there is no terminal to draw a bar on."""
 
@@ -26,6 +28,9 @@ _LINES_EVERY = 10.0
 def progress_shown(stream: TextIO | None = None) -> Iterator[Callable[["Progress"], None]]:
     """Give a function that shows progress on stream (standard error): a bar on a terminal, else a line now and then."""
     out = stream or sys.stderr
+    if _told:
+        yield _told[-1]
+        return
     if not out.isatty():
         yield ProgressLines(out).show
         return
@@ -34,6 +39,16 @@ def progress_shown(stream: TextIO | None = None) -> Iterator[Callable[["Progress
         yield bar.show
     finally:
         bar.close()
+
+
+@contextmanager
+def progress_told_to(report: Callable[["Progress"], None]) -> Iterator[None]:
+    """Hand all progress of this process to a function, and show none, while the context lasts."""
+    _told.append(report)
+    try:
+        yield
+    finally:
+        _told.pop()
 
 
 class ProgressLines:

@@ -26,6 +26,7 @@ from app.data import DataApp, data_app
 from app.flat import flat_app
 from app.pages import pages_app
 from app.protocol import AtOnceProtocol, Reply
+from app.settings import JobSettings
 from converters.errors import OptionError, WorkerError
 from converters.options import ServeOptions
 
@@ -73,19 +74,29 @@ class Site:
         return self.flat if path.startswith("/flat/") or path == "/flat" else None
 
     def close(self) -> None:
-        """End the viewers' event streams, which would last for ever. Call it in the event loop that serves them."""
+        """End all event streams, which would last for ever. Call it in the event loop that serves them."""
         self.pages.state.streams.close()
+        self.pages.state.jobs.events.close()
 
 
-def create_app(root: Path, hosts: frozenset[str] = frozenset()) -> Site:
-    """Return the application for all datasets below root; hosts: names besides the loopback ones that /api answers to."""
-    pages = pages_app(root, hosts)
+def create_app(root: Path, hosts: frozenset[str] = frozenset(), jobs: JobSettings | None = None) -> Site:
+    """Return the application for all datasets below root, and for jobs there.
+
+    hosts: names besides the loopback ones that /api answers to.
+    """
+    pages = pages_app(root, hosts, jobs)
     # Behind a proxy on this machine the links begin with the scheme that the browser knows.
     pages.add_middleware(ProxyHeadersMiddleware, trusted_hosts=["127.0.0.1", "::1"])
     return Site(data_app(root), flat_app(root), pages)
 
 
-def serve(root: Path, options: ServeOptions, started: Callable[[str], None], hosts: frozenset[str] = frozenset()) -> None:
+def serve(
+    root: Path,
+    options: ServeOptions,
+    started: Callable[[str], None],
+    hosts: frozenset[str] = frozenset(),
+    jobs: JobSettings | None = None,
+) -> None:
     """Serve root until Ctrl-C or SIGTERM.
 
     started: called with the base URL as soon as connections are taken; they are answered once it has returned.
@@ -97,7 +108,7 @@ def serve(root: Path, options: ServeOptions, started: Callable[[str], None], hos
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(format=_LOG_FORMAT, level=logging.WARNING)
     with closing(_listener(options.host, options.port)) as listener:
-        work = _Work(root, hosts | {options.host}, listener)
+        work = _Work(root, hosts | {options.host}, jobs, listener)
         started(_base_url(listener))
         with suppress(KeyboardInterrupt):
             if options.workers == 1:
@@ -155,10 +166,11 @@ class _Work:
 
     root: Path
     hosts: frozenset[str]
+    jobs: JobSettings | None
     listener: socket.socket
 
     def run(self) -> None:
-        _Server(create_app(self.root, self.hosts)).run([self.listener])
+        _Server(create_app(self.root, self.hosts, self.jobs)).run([self.listener])
 
     def run_as_worker(self) -> None:
         if hasattr(signal, "pthread_sigmask"):

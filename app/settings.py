@@ -1,9 +1,31 @@
-"""What the environment says: GLASSINE_DEBUG, GLASSINE_CACHE, GLASSINE_HOSTS. The only module that reads these."""
+"""What the environment says, GLASSINE_... of README.md. The only module that reads these."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from converters.errors import OptionError
+
+_GIBIBYTE = 1 << 30
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """What jobs may do.
+
+    at_once: how many run together. inputs: folders that they read besides the served one. remote: whether they read URLs.
+    schedulers: addresses of the Dask schedulers that they may hand work to. upload_limit: bytes of one file.
+    unconfined: run them where the kernel cannot keep them to these folders. cache: where they may keep what can be made again.
+    """
+
+    at_once: int = 1
+    inputs: tuple[Path, ...] = ()
+    remote: bool = False
+    schedulers: frozenset[str] = frozenset()
+    upload_limit: int = 64 * _GIBIBYTE
+    unconfined: bool = False
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -17,12 +39,52 @@ class Settings:
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings; what is not set has its default."""
-    names = (name.strip().lower() for name in environment.get("GLASSINE_HOSTS", "").split(","))
     return Settings(
-        debug=environment.get("GLASSINE_DEBUG", "") not in ("", "0"),
-        cache=Path(environment.get("GLASSINE_CACHE") or _user_cache(environment)),
-        hosts=frozenset(name for name in names if name),
+        debug=_is_on(environment, "GLASSINE_DEBUG"),
+        cache=_cache(environment),
+        hosts=frozenset(name.lower() for name in _names(environment, "GLASSINE_HOSTS")),
     )
+
+
+def read_job_settings(environment: Mapping[str, str] = os.environ) -> JobSettings:
+    """Return what jobs may do; what is not set has its default. Raises OptionError for what is not understood."""
+    return JobSettings(
+        at_once=_at_once(environment.get("GLASSINE_JOBS") or "1"),
+        inputs=tuple(Path(name) for name in environment.get("GLASSINE_INPUTS", "").split(os.pathsep) if name),
+        remote=_is_on(environment, "GLASSINE_REMOTE"),
+        schedulers=frozenset(_names(environment, "GLASSINE_SCHEDULERS")),
+        upload_limit=_bytes(environment.get("GLASSINE_UPLOAD_LIMIT") or "64GiB"),
+        unconfined=_is_on(environment, "GLASSINE_UNCONFINED"),
+        cache=_cache(environment),
+    )
+
+
+def _is_on(environment: Mapping[str, str], name: str) -> bool:
+    return environment.get(name, "") not in ("", "0")
+
+
+def _names(environment: Mapping[str, str], name: str) -> list[str]:
+    return [part.strip() for part in environment.get(name, "").split(",") if part.strip()]
+
+
+def _at_once(text: str) -> int:
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise OptionError(f"GLASSINE_JOBS={text}: expected how many jobs run at once, a whole number of at least 1")
+    return int(text)
+
+
+def _bytes(text: str) -> int:
+    # Imported here: the models of options take longer than `glassine --help` may.
+    from converters.options import byte_count
+
+    try:
+        return byte_count(text)
+    except (ValueError, KeyError):
+        raise OptionError(f"GLASSINE_UPLOAD_LIMIT={text}: expected bytes, such as 20GB or 64GiB") from None
+
+
+def _cache(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("GLASSINE_CACHE") or _user_cache(environment))
 
 
 def _user_cache(environment: Mapping[str, str]) -> Path:

@@ -141,7 +141,7 @@ def unknown_option(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
 
 def missing_argument(name: str) -> str:
     """Return the sentence for a word that is not there."""
-    return f"{name.upper()} is missing, expected it behind the command; see --help"
+    return f"{name.upper()} is missing, see --help"
 
 
 def _typed(value: Any) -> str:
@@ -186,13 +186,13 @@ def _problem(kind: str, message: str, context: Mapping[str, Any]) -> str:
 
 def _numbers_wanted(field: FieldInfo, kind: str, place: Sequence[int | str]) -> str | None:
     """Return what is wrong with a value that should be several numbers; None where one of its numbers is out of bounds."""
-    if not _takes_numbers(field.annotation):
+    if not takes_numbers(field.annotation):
         return None
     if kind not in ("missing", "too_long", "too_short", "tuple_type") and not (
         len(place) > 1 and kind.startswith(("int_", "float_"))
     ):
         return None
-    if _is_triple(field.annotation):
+    if takes_triple(field.annotation):
         return "expected three numbers with commas between them, such as 64,64,64"
     return "expected whole numbers with commas between them, such as 12,34"
 
@@ -287,18 +287,20 @@ def _metavar(annotation: Any) -> str:
     """Return what the help shows in the place of a value."""
     if choices_of(annotation):
         return "CHOICE"
-    if _takes_numbers(annotation):
-        return "X,Y,Z" if _is_triple(annotation) else "N,N"
+    if takes_numbers(annotation):
+        return "X,Y,Z" if takes_triple(annotation) else "N,N"
     if Path in _kinds(annotation):
         return "PATH"
     return "N" if int in _kinds(annotation) else "TEXT"
 
 
-def _takes_numbers(annotation: Any) -> bool:
+def takes_numbers(annotation: Any) -> bool:
+    """Tell whether an option takes several numbers."""
     return any(get_origin(kind) is tuple for kind in _kinds(annotation))
 
 
-def _is_triple(annotation: Any) -> bool:
+def takes_triple(annotation: Any) -> bool:
+    """Tell whether an option takes three numbers, x, y and z."""
     return any(get_origin(kind) is tuple and len(get_args(kind)) == 3 for kind in _kinds(annotation))
 
 

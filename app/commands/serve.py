@@ -4,7 +4,7 @@ from pathlib import Path
 
 from app import server
 from app.commands.flags import with_flags
-from app.settings import read_settings
+from app.settings import read_job_settings, read_settings
 from converters.options import ServeOptions
 
 
@@ -18,6 +18,10 @@ def serve(folder: Path, /, *, options: ServeOptions) -> int:
         The folder that holds the datasets, at any depth.
     """
     server.serve(
-        folder, options, lambda url: print(f"serving {folder} at {url}/ until Ctrl-C", flush=True), read_settings().hosts
+        folder,
+        options,
+        lambda url: print(f"serving {folder} at {url}/ until Ctrl-C", flush=True),
+        read_settings().hosts,
+        read_job_settings(),
     )
     return 0

@@ -163,7 +163,7 @@ def test_a_triple_is_one_word_even_a_negative_one(scan: Path, tmp_path: Path, ca
     [
         (["convrt"], "there is no command 'convrt', did you mean convert? The commands are demo, plan"),
         (["frobnicate"], "there is no command 'frobnicate'. The commands are"),
-        (["convert", "a"], "DATASET is missing, expected it behind the command"),
+        (["convert", "a"], "DATASET is missing, see --help"),
         (["convert", "a", "b", "c"], "Unused Tokens"),
         (["convert", "a", "b", "--frob"], "there is no option --frob, see --help"),
         (["convert", "a", "b", "--encoding", "jepg"], "--encoding jepg: expected auto, raw, jpeg, png, jxl,"),

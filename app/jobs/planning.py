@@ -1,0 +1,74 @@
+"""What a conversion would do, found out in a confined process: it opens the source."""
+
+import tempfile
+import threading
+import time
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from app.jobs.catalogue import PLANNED, planning
+from app.jobs.child import PLAN
+from app.jobs.places import Places
+from app.jobs.process import JobProcess, Run, start
+from converters.errors import ConverterError, OptionError
+
+_SECONDS = 60
+_AT_ONCE = 2
+_turns = threading.BoundedSemaphore(_AT_ONCE)
+
+
+class PlanResult(BaseModel):
+    """What `glassine plan` tells: for a program, and as text."""
+
+    plan: dict[str, Any]
+    text: str
+
+
+class NoPlanError(ConverterError):
+    """The plan was not made; it may be another time."""
+
+
+def make_plan(command: str, options: dict[str, Any], places: Places) -> PlanResult:
+    """Return what a command would do with these options. Raises OptionError, PlaceError, NoPlanError, UnconfinedError.
+
+    What the source or an option makes impossible is an OptionError.
+    """
+    if command != PLANNED:
+        raise OptionError(f"there are only plans of {PLANNED}, and none of {command!r}")
+    form = planning().form
+    given = {name: value for name, value in options.items() if name != "dataset"}
+    form.read(given)
+    places.check(PLAN, form, given)
+    if not _turns.acquire(timeout=_SECONDS):
+        raise NoPlanError("other plans are being made; ask again")
+    try:
+        with tempfile.TemporaryDirectory(prefix="glassine-plan-") as folder:
+            return _told(start(Run(PLAN, given, Path(folder), Path(folder, "log"), writes=False), places))
+    finally:
+        _turns.release()
+
+
+def _told(process: JobProcess) -> PlanResult:
+    try:
+        told = _listen(process)
+    finally:
+        process.kill()
+        status = process.close()
+    if "error" in told:
+        raise OptionError(told["error"])
+    if "plan" not in told:
+        raise NoPlanError(f"no plan was made within {_SECONDS} s" if status < 0 else f"no plan was made, exit status {status}")
+    return PlanResult(plan=told["plan"], text=told["summary"])
+
+
+def _listen(process: JobProcess) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    end = time.monotonic() + _SECONDS
+    while process.has_more and not told and time.monotonic() < end:
+        wait([process.fileno()], end - time.monotonic())
+        for members in process.told():
+            told.update(members)
+    return told
