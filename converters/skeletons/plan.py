@@ -7,6 +7,7 @@ from pathlib import Path
 from converters.budget import Budget
 from converters.children import read_volume_info
 from converters.errors import DatasetError, OptionError
+from converters.geometry import Lengths
 from converters.skeletons.options import SkeletonizeOptions
 from converters.skeletons.parameters import Parameters, parameters_of
 from converters.storage.any_layout import AnyLayoutStorage
@@ -18,8 +19,10 @@ PROCESS_BYTES = 300_000_000
 """Memory of a process that has imported kimimaro."""
 _VOXEL_BYTES = 80
 """Bytes that kimimaro takes at most for a voxel of a block that one segment fills."""
-_LEAST_EDGE, _SMALL_EDGE = 64, 192
+_LEAST_EDGE, _SMALL_EDGE = 64, 128
 """Voxels of a block: never fewer, and not fewer only so that each worker has some blocks."""
+_MOST_VOXELS = 1 << 24
+"""Voxels of a block at most: in larger ones paths take longer to find, and progress is shown more seldom."""
 _BLOCKS_A_WORKER = 2
 _LARGEST_ID = (1 << 64) - 1
 
@@ -59,7 +62,7 @@ def make_skeleton_plan(dataset: Path, options: SkeletonizeOptions, budget: Budge
             "labels become one with glassine convert --type segmentation"
         )
     scale = _scale(dataset, info, options)
-    grid = Grid(scale.voxel_offset, scale.size, _block(scale.size, budget))
+    grid = Grid(scale.voxel_offset, scale.size, _block(scale, budget))
     return SkeletonPlan(dataset, info, scale, parameters_of(options, scale.resolution), grid, _segments(options.segments), budget)
 
 
@@ -82,31 +85,35 @@ def _segments(text: str | None) -> tuple[int, ...] | None:
     return ids
 
 
-def _block(size: Triple, budget: Budget) -> Triple:
-    """Return voxels of a block: as large as the memory allows, smaller where workers would have nothing to do."""
+def _block(scale: Scale, budget: Budget) -> Triple:
+    """Return voxels of a block: as large as is of use and the memory allows, smaller where workers would have nothing to do."""
     room = (budget.memory // budget.workers - PROCESS_BYTES) // _VOXEL_BYTES
-    edges = list(size)
+    edges = list(scale.size)
     while _worked(edges) > room and max(edges) > _LEAST_EDGE:
-        _halve(edges)
+        _halve(edges, scale.resolution, _LEAST_EDGE)
     if _worked(edges) > room:
         needed = budget.workers * (PROCESS_BYTES + _VOXEL_BYTES * (_LEAST_EDGE + 1) ** 3)
         raise OptionError(
             f"{budget.memory // 10**6} MB of memory for {budget.workers} workers are too few, skeletons need "
             f"{-(-needed // 10**6)} MB; give more with --memory, or fewer workers with --executor processes:N"
         )
-    while budget.workers > 1 and max(edges) >= 2 * _SMALL_EDGE and _count(size, edges) < _BLOCKS_A_WORKER * budget.workers:
-        _halve(edges)
+    while max(edges) > 2 * _SMALL_EDGE - 1 and (math.prod(edges) > _MOST_VOXELS or _are_few(edges, scale.size, budget)):
+        _halve(edges, scale.resolution, 2 * _SMALL_EDGE - 1)
     return edges[0], edges[1], edges[2]
 
 
-def _halve(edges: list[int]) -> None:
-    axis = edges.index(max(edges))
+def _are_few(edges: list[int], size: Triple, budget: Budget) -> bool:
+    """Tell whether there are so few blocks that some workers would wait for the others."""
+    count = math.prod(-(-n // edge) for n, edge in zip(size, edges, strict=True))
+    return budget.workers > 1 and count < _BLOCKS_A_WORKER * budget.workers
+
+
+def _halve(edges: list[int], resolution: Lengths, above: int) -> None:
+    """Halve the edge that is longest in nm, of those of more voxels than above."""
+    lengths = [edge * nm if edge > above else 0 for edge, nm in zip(edges, resolution, strict=True)]
+    axis = lengths.index(max(lengths))
     edges[axis] = -(-edges[axis] // 2)
 
 
 def _worked(edges: list[int]) -> int:
     return math.prod(edge + 1 for edge in edges)
-
-
-def _count(size: Triple, edges: list[int]) -> int:
-    return math.prod(-(-n // edge) for n, edge in zip(size, edges, strict=True))

@@ -12,9 +12,11 @@ from pydantic import ValidationError
 
 from converters.budget import Budget
 from converters.errors import OptionError
+from converters.geometry import Lengths
 from converters.skeletons.options import SkeletonizeOptions
 from converters.skeletons.parameters import parameters_of
 from converters.skeletons.plan import _block, _scale, _segments
+from formats.grid import Triple
 from formats.info import Scale, VolumeInfo
 
 
@@ -80,29 +82,45 @@ def test_segments_are_sorted_and_in_range() -> None:
             _segments(text)
 
 
+def blocks(size: tuple[int, int, int], budget: Budget, resolution: tuple[float, float, float] = (32, 32, 32)) -> Triple:
+    return _block(Scale("s", size, resolution, ((64, 64, 64),), "raw"), budget)
+
+
 sizes = st.tuples(*[st.integers(1, 5000)] * 3)
+resolutions = st.sampled_from([(32.0, 32.0, 32.0), (4.0, 4.0, 40.0), (500.0, 190.0, 190.0)])
 
 
-@given(sizes, st.integers(10**9, 10**11), st.integers(1, 64))
-def test_blocks_fit_the_memory(size: tuple[int, int, int], memory: int, workers: int) -> None:
+@given(sizes, resolutions, st.integers(10**9, 10**11), st.integers(1, 64))
+def test_blocks_fit_the_memory(size: tuple[int, int, int], resolution: Lengths, memory: int, workers: int) -> None:
     try:
-        block = _block(size, Budget(memory, workers))
+        block = blocks(size, Budget(memory, workers), resolution)
     except OptionError:
         assert memory / workers < 330e6
         return
     assert 80 * math.prod(n + 1 for n in block) + 3e8 <= memory / workers
     assert all(1 <= n <= whole for n, whole in zip(block, size, strict=True))
+    assert all(n >= min(33, whole) for n, whole in zip(block, size, strict=True))
 
 
 def test_a_volume_that_fits_is_cut_for_the_workers_alone() -> None:
-    assert _block((256, 256, 512), Budget(10**10, 1)) == (256, 256, 512)
-    assert _block((512, 512, 512), Budget(32 * 10**9, 2)) == (256, 256, 512)
-    assert _block((100, 100, 100), Budget(10**10, 8)) == (100, 100, 100)
+    assert blocks((256, 256, 250), Budget(10**10, 1)) == (256, 256, 250)
+    assert blocks((256, 256, 250), Budget(32 * 10**9, 2)) == (128, 128, 250)
+    assert blocks((100, 100, 100), Budget(10**10, 8)) == (100, 100, 100)
+
+
+def test_blocks_are_cut_where_they_are_longest_in_nm() -> None:
+    assert blocks((256, 256, 256), Budget(10**10, 2), (32, 32, 40)) == (128, 256, 128)
+    assert blocks((512, 512, 256), Budget(10**10, 2), (4, 4, 40)) == (256, 512, 128)
+
+
+def test_blocks_are_no_larger_than_is_of_use() -> None:
+    assert blocks((2048, 2048, 2048), Budget(10**12, 1)) == (256, 256, 256)
+    assert blocks((4096, 4096, 100), Budget(10**12, 1)) == (256, 512, 100)
 
 
 def test_too_little_memory_is_told() -> None:
     with pytest.raises(OptionError) as refused:
-        _block((512, 512, 512), Budget(400_000_000, 4))
+        blocks((512, 512, 512), Budget(400_000_000, 4))
     assert str(refused.value) == (
         "400 MB of memory for 4 workers are too few, skeletons need 1288 MB; give more with --memory, or fewer workers with "
         "--executor processes:N"
