@@ -18,7 +18,7 @@ from converters.volumes.stages import Stage
 from formats.chunks import ChunkFormat, encode_chunk
 from formats.grid import Box, Triple, chunk_name
 
-_POOLING = {"image": average_pooling, "segmentation": mode_pooling}
+POOLING = {"image": average_pooling, "segmentation": mode_pooling}
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _write_scale(task: TileTask, position: int, voxels: NDArray[Any], needed: tu
             if coarser is not None:
                 step = stage.scales[position + 1].step
                 pooled = pooled_box(box, step).slices(needed[position + 1].start)
-                coarser[pooled] = _POOLING[task.layer](chunk, box.start, step)
+                coarser[pooled] = POOLING[task.layer](chunk, box.start, step)
     if is_last:
         return voxels
     return _pooled(task, position, voxels, needed) if coarser is None else coarser
@@ -130,7 +130,7 @@ def _pooled(task: TileTask, position: int, voxels: NDArray[Any], needed: tuple[B
     """Return the voxels of needed[position + 1], pooled from those of needed[position] at once."""
     scale, coarse = task.stage.scales[position], task.stage.scales[position + 1]
     window = unpooled_box(needed[position + 1], coarse.step).intersection(scale.box)
-    return _POOLING[task.layer](voxels[window.slices(needed[position].start)], window.start, coarse.step)
+    return POOLING[task.layer](voxels[window.slices(needed[position].start)], window.start, coarse.step)
 
 
 def _write_chunk(task: TileTask, sink: ChunkSink, cell: Triple, chunk: NDArray[Any], written: _Written) -> None:
