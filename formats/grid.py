@@ -84,6 +84,16 @@ class Grid:
         start = a + i * u, b + j * v, c + k * w
         return Box(start, (min(start[0] + u, a + x), min(start[1] + v, b + y), min(start[2] + w, c + z)))
 
+    def cell_of(self, name: str) -> Triple | None:
+        """Return the grid position of the chunk of this name, None for a name that no chunk has."""
+        try:
+            box = parse_chunk_name(name)
+        except ChunkNameError:
+            return None
+        x, y, z = ((a - o) // c for a, o, c in zip(box.start, self.voxel_offset, self.chunk_size, strict=True))
+        inside = all(0 <= n < count for n, count in zip((x, y, z), self.shape, strict=True))
+        return (x, y, z) if inside and self.chunk_box((x, y, z)) == box else None
+
     def cells(self) -> Iterator[Triple]:
         """Yield every chunk's grid position, x fastest."""
         for z, y, x in product(*(range(n) for n in reversed(self.shape))):

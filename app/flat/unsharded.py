@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from formats.errors import FormatError
-from formats.grid import Grid, Triple, compressed_morton_code, parse_chunk_name
+from formats.grid import Grid, compressed_morton_code
 from formats.info import VOLUME, Scale, Sharding, parse_volume_info, take_sharding
 from formats.members import Members, read_json
 
@@ -26,16 +26,8 @@ class ShardedScale:
 
     def chunk_id(self, name: str) -> int | None:
         """Return the id under which shards hold a chunk, None for a name that no chunk of the scale has."""
-        try:
-            box = parse_chunk_name(name)
-        except FormatError:
-            return None
-        parts = zip(box.start, self.grid.voxel_offset, self.grid.chunk_size, strict=True)
-        x, y, z = ((start - offset) // extent for start, offset, extent in parts)
-        cell: Triple = (x, y, z)
-        if any(not 0 <= n < count for n, count in zip(cell, self.grid.shape, strict=True)) or self.grid.chunk_box(cell) != box:
-            return None
-        return compressed_morton_code(cell, self.grid.shape)
+        cell = self.grid.cell_of(name)
+        return None if cell is None else compressed_morton_code(cell, self.grid.shape)
 
 
 @dataclass(frozen=True)

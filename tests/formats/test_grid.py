@@ -173,3 +173,19 @@ def test_a_morton_code_outside_its_grid_is_refused() -> None:
         compressed_morton_code((4, 0, 0), (4, 2, 1))
     with pytest.raises(ValueError, match="needs 66 bits, a chunk id has 64: use larger chunks"):
         compressed_morton_code((0, 0, 0), (1 << 22, 1 << 22, 1 << 22))
+
+
+@given(st.tuples(*[st.integers(-40, 40)] * 3), st.tuples(*[st.integers(1, 60)] * 3), st.tuples(*[st.integers(1, 20)] * 3))
+def test_each_chunk_is_found_by_its_name_alone(offset: Triple, size: Triple, chunk_size: Triple) -> None:
+    grid = Grid(offset, size, chunk_size)
+    x, y, z = (n - 1 for n in grid.shape)
+    for cell in ((0, 0, 0), (x, y, z), (x, 0, z)):
+        assert grid.cell_of(chunk_name(grid.chunk_box(cell))) == cell
+    box = grid.chunk_box((x, y, z))
+    for other in (
+        Box(box.start, (box.end[0] + 1, *box.end[1:])),
+        box.shifted((0, 0, chunk_size[2])),
+        box.shifted((-(10**6), 0, 0)),
+    ):
+        assert grid.cell_of(chunk_name(other)) is None
+    assert grid.cell_of("0-1_0-1") is grid.cell_of("info") is None
