@@ -22,9 +22,10 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.data import DataApp, data_app
+from app.data import DataApp
 from app.flat import flat_app
 from app.pages import pages_app
+from app.preview import Previews, is_allowed, previewed_app
 from app.protocol import AtOnceProtocol, Reply
 from app.settings import JobSettings
 from converters.errors import OptionError, WorkerError
@@ -45,11 +46,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Site:
-    """The ASGI application: data answers `/data/...`, flat `/flat/...`, pages all the rest."""
+    """The ASGI application: data answers `/data/...`, with the help of previews, flat `/flat/...`, pages all the rest."""
 
     data: DataApp
     flat: DataApp
     pages: FastAPI
+    previews: Previews | None
 
     def at_once(self, scope: Scope) -> Reply | None:
         """Return the response when nothing has to be waited for (AnswersAtOnce)."""
@@ -74,20 +76,26 @@ class Site:
         return self.flat if path.startswith("/flat/") or path == "/flat" else None
 
     def close(self) -> None:
-        """End all event streams, which would last for ever. Call it in the event loop that serves them."""
+        """End all event streams, which would last for ever, and previews. Call it in the event loop that serves them."""
         self.pages.state.streams.close()
         self.pages.state.jobs.events.close()
+        if self.previews is not None:
+            self.previews.close()
 
 
-def create_app(root: Path, hosts: frozenset[str] = frozenset(), jobs: JobSettings | None = None) -> Site:
+def create_app(
+    root: Path, hosts: frozenset[str] = frozenset(), jobs: JobSettings | None = None, *, previewing: bool = True
+) -> Site:
     """Return the application for all datasets below root, and for jobs there.
 
-    hosts: names besides the loopback ones that /api answers to.
+    hosts: names besides the loopback ones that /api answers to. previewing: show datasets that are being written, for which the
+    sources of their conversions are read.
     """
     pages = pages_app(root, hosts, jobs)
     # Behind a proxy on this machine the links begin with the scheme that the browser knows.
     pages.add_middleware(ProxyHeadersMiddleware, trusted_hosts=["127.0.0.1", "::1"])
-    return Site(data_app(root), flat_app(root), pages)
+    previews = Previews() if previewing else None
+    return Site(previewed_app(root, previews), flat_app(root), pages, previews)
 
 
 def serve(
@@ -108,7 +116,7 @@ def serve(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(format=_LOG_FORMAT, level=logging.WARNING)
     with closing(_listener(options.host, options.port)) as listener:
-        work = _Work(root, hosts | {options.host}, jobs, listener)
+        work = _Work(root, hosts | {options.host}, jobs, listener, is_allowed(options))
         started(_base_url(listener))
         with suppress(KeyboardInterrupt):
             if options.workers == 1:
@@ -168,9 +176,10 @@ class _Work:
     hosts: frozenset[str]
     jobs: JobSettings | None
     listener: socket.socket
+    previewing: bool
 
     def run(self) -> None:
-        _Server(create_app(self.root, self.hosts, self.jobs)).run([self.listener])
+        _Server(create_app(self.root, self.hosts, self.jobs, previewing=self.previewing)).run([self.listener])
 
     def run_as_worker(self) -> None:
         if hasattr(signal, "pthread_sigmask"):

@@ -210,3 +210,8 @@ class ServeOptions(Options):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=64, description="Server processes.")
+    preview: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Show datasets while they are converted, with what is not written yet computed from the source; auto is on "
+        "where the server listens to this machine alone.",
+    )

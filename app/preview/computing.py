@@ -1,0 +1,168 @@
+"""Previews of chunks, computed in processes of their own and kept for a while."""
+
+import asyncio
+import json
+import os
+import time
+from collections import OrderedDict
+from concurrent.futures import BrokenExecutor, Executor
+from functools import lru_cache
+
+import numpy as np
+
+from app.preview.runs import Run
+from converters.errors import ConverterError
+from converters.executor import open_executor
+from converters.volumes.plan import Plan, volume_info
+from converters.volumes.preview import NotReadyError, plan_of_run, preview_chunk
+from formats.chunks import encode_chunk
+from formats.info import encode_volume_info, parse_volume_info
+
+_PROCESSES = 2
+_KEPT_BYTES = 128 << 20
+_PATIENCE_SECONDS = 1.5
+"""How long a request waits before it is told to come back."""
+_LONGEST_SECONDS = 60.0
+"""How long a client is told to come back: the viewer gives a chunk up after some minutes."""
+_MOST_PENDING = 400
+"""What several viewers ask for at once; the 100 of each are answered in the order in which they came."""
+_NICE = 5
+
+
+class Previews:
+    """Infos and chunks of runs; use it in one event loop, and close it at the end."""
+
+    def __init__(self, patience: float = _PATIENCE_SECONDS, longest: float = _LONGEST_SECONDS) -> None:
+        self._patience = patience
+        self._longest = longest
+        self._executor: Executor | None = None
+        self._pending: dict[tuple[Run, str], asyncio.Future[bytes | None]] = {}
+        self._asked: OrderedDict[tuple[Run, str], float] = OrderedDict()
+        self._kept: OrderedDict[tuple[Run, str], bytes | None] = OrderedDict()
+        self._bytes = 0
+
+    async def info(self, run: Run) -> bytes | None:
+        """Return the `info` of a run's dataset, without shards; None where the run is no conversion. Raises TimeoutError."""
+        return await self._get((run, "info"))
+
+    async def chunk(self, run: Run, name: str) -> bytes | None:
+        """Return a chunk, `KEY/x0-x1_y0-y1_z0-z1`, None where the dataset will have none of this name.
+
+        Raises TimeoutError when it is not there in a second or two, ask again; one that is asked for too long is background.
+        """
+        key = (run, name)
+        try:
+            found = await self._get(key)
+        except TimeoutError:
+            if time.monotonic() - self._first_asked(key) < self._longest:
+                raise
+            return await self._background(run, name)
+        self._asked.pop(key, None)
+        return found
+
+    async def _background(self, run: Run, name: str) -> bytes | None:
+        """Return a chunk of zeros; what it is of is known, because the viewer has had the info."""
+        info = await self._get((run, "info"))
+        return None if info is None else await asyncio.to_thread(background_chunk, info, name)
+
+    def close(self) -> None:
+        """End the processes as soon as what they are at is done."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor = None
+
+    def _first_asked(self, key: tuple[Run, str]) -> float:
+        first = self._asked.setdefault(key, time.monotonic())
+        if len(self._asked) > 10_000:
+            self._asked.popitem(last=False)
+        return first
+
+    async def _get(self, key: tuple[Run, str]) -> bytes | None:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        future = self._pending.get(key)
+        if future is None:
+            if len(self._pending) >= _MOST_PENDING:
+                raise TimeoutError("many others are waiting")
+            future = self._pending[key] = asyncio.ensure_future(self._compute(key))
+            # Where nobody waits any more its error is nobody's.
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), self._patience)
+        except (NotReadyError, BrokenExecutor) as error:
+            raise TimeoutError(str(error)) from error
+
+    async def _compute(self, key: tuple[Run, str]) -> bytes | None:
+        run, name = key
+        try:
+            if self._executor is None:
+                self._executor = open_executor(f"processes:{_PROCESSES}")
+            found = await asyncio.wrap_future(self._executor.submit(compute, run, name))
+        except BrokenExecutor:
+            # A process was killed, for want of memory perhaps: the next request starts new ones.
+            self.close()
+            raise
+        finally:
+            del self._pending[key]
+        self._keep(key, found)
+        return found
+
+    def _keep(self, key: tuple[Run, str], data: bytes | None) -> None:
+        self._kept[key] = data
+        self._bytes += len(data or b"")
+        while self._bytes > _KEPT_BYTES or len(self._kept) > 10_000:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= len(oldest or b"")
+
+
+def compute(run: Run, name: str) -> bytes | None:
+    """Return the info or a chunk of a run's dataset, None for what it will not have. Raises ConverterError.
+
+    name: "info" or a chunk's.
+    """
+    _be_nice()
+    plan = _plan(run.begun)
+    if plan is None:
+        return None
+    if name == "info":
+        return _info(plan)
+    key, _, last = name.rpartition("/")
+    for position, scale in enumerate(plan.scales):
+        if scale.key == key:
+            cell = scale.grid.cell_of(last)
+            return None if cell is None else preview_chunk(plan, position, cell, run.spool)
+    return None
+
+
+def background_chunk(info: bytes, name: str) -> bytes | None:
+    """Return a chunk of zeros of the volume of an info, None where it has none of this name."""
+    volume = parse_volume_info(info)
+    key, _, last = name.rpartition("/")
+    for scale in volume.scales:
+        cell = scale.grid().cell_of(last) if scale.key == key else None
+        if cell is not None:
+            shape = (*scale.grid().chunk_box(cell).shape, volume.num_channels)
+            return encode_chunk(np.zeros(shape, volume.data_type, order="F"), volume.chunk_format(scale))
+    return None
+
+
+@lru_cache(1)
+def _be_nice() -> None:
+    os.nice(_NICE)
+
+
+@lru_cache(4)
+def _plan(begun: bytes) -> Plan | None:
+    try:
+        return plan_of_run(begun)
+    except ConverterError:
+        return None
+
+
+def _info(plan: Plan) -> bytes:
+    """Return the info that the viewer can open before the dataset is there: chunks that are in no shards yet."""
+    members = json.loads(encode_volume_info(volume_info(plan)))
+    for scale in members["scales"]:
+        scale.pop("sharding", None)
+    return json.dumps(members).encode()
