@@ -32,6 +32,12 @@ def lengths(nanometres: Sequence[float]) -> str:
     return " x ".join(f"{length / factor:.6g}" for length in nanometres) + f" {unit}"
 
 
+def cable(nanometres: float) -> str:
+    """Return a length of cable in a unit that keeps it short, such as `1.234 mm`."""
+    unit, factor = next((u, f) for u, f in (("mm", 1e6), ("µm", 1e3), ("nm", 1.0)) if nanometres >= f or f == 1)
+    return f"{nanometres / factor:.4g} {unit}"
+
+
 def voxels(shape: Sequence[int]) -> str:
     """Return extents along x, y, z, such as `197 x 233 x 189`."""
     return " x ".join(str(n) for n in shape)

@@ -19,6 +19,10 @@ COMMANDS = {
     "plan": ("app.commands.convert:plan", "Show what convert would do, and write nothing."),
     "convert": ("app.commands.convert:convert", "Convert a source to a dataset."),
     "import-mesh": ("app.commands.import_mesh:import_mesh", "Add mesh files to a segmentation, or make a dataset of meshes."),
+    "import-skeleton": (
+        "app.commands.import_skeleton:import_skeleton",
+        "Add SWC files to a segmentation, or make a dataset of skeletons.",
+    ),
     "mesh": ("app.commands.mesh:mesh", "Give a segmentation a mesh of each segment."),
     "skeletonize": ("app.commands.skeletonize:skeletonize", "Give a segmentation a skeleton of each segment."),
     "label": ("app.commands.label:label", "Label the connected parts of a grey volume that lie above a threshold."),

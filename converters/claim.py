@@ -32,7 +32,8 @@ from formats.errors import InfoError
 from formats.info import VolumeInfo, parse_volume_info
 
 _BEGUN = "begun.json"
-_LOCK = "lock"
+LOCK = "lock"
+"""The file in a private folder that a run holds."""
 _JOURNAL = "journal"
 _RUN = "run-"
 _TABLES = ("components.csv", "mask.png", "labels.png")
@@ -211,7 +212,7 @@ def _give_up(dataset: Path) -> None:
     """Remove all that a run leaves in a dataset's private folder."""
     _clear(dataset / PRIVATE)
     if not (dataset / "info").exists():
-        (dataset / PRIVATE / _LOCK).unlink(missing_ok=True)
+        (dataset / PRIVATE / LOCK).unlink(missing_ok=True)
 
 
 def _begun(private: Path) -> Any:
@@ -278,7 +279,7 @@ def locked(dataset: Path) -> Iterator[None]:
     """Hold the lock of a dataset that has a private folder. Raises BusyError when another run holds it."""
     import fcntl
 
-    path = dataset / PRIVATE / _LOCK
+    path = dataset / PRIVATE / LOCK
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         busy = BusyError(f"{dataset}: another run is writing this dataset; wait for it to end, or choose another path")

@@ -126,6 +126,19 @@ class ConvertOptions(RunOptions, LayoutOptions, ReadingOptions, ScaleOptions, _E
     """How a source becomes a volume."""
 
 
+_Table = Annotated[
+    str | None,
+    Field(min_length=1, description="CSV or TSV file with the columns file and id, and name if segments have names."),
+]
+_Affine = Annotated[
+    str | None,
+    Field(min_length=1, description="12 or 16 numbers, row by row, or a file of them: applied to the coordinates first."),
+]
+_VoxelCentres = Annotated[
+    bool, Field(description="0,0,0 is the centre of the dataset's voxel 0,0,0 and not its corner: half a voxel is added.")
+]
+
+
 class ImportMeshOptions(Options):
     """How mesh files become the meshes of segments."""
 
@@ -135,9 +148,7 @@ class ImportMeshOptions(Options):
     id: int | None = Field(
         None, ge=1, lt=1 << 64, description="Segment of all files; a file's name is its segment, 123.stl, when left out."
     )
-    table: str | None = Field(
-        None, min_length=1, description="CSV or TSV file with the columns file and id, and name if segments have names."
-    )
+    table: _Table = None
     unit: Literal["auto", "nm", "um", "mm"] = Field(
         "auto", description="Unit of the files' coordinates; auto is mm for GIfTI and for files of 3D Slicer, nm for others."
     )
@@ -146,16 +157,41 @@ class ImportMeshOptions(Options):
         description="Where coordinates are: dataset (0 at the corner of its voxel 0,0,0), world (of the volume's source), ras or "
         "lps; auto is ras for GIfTI, what 3D Slicer wrote in its files, dataset for others.",
     )
-    affine: str | None = Field(
-        None, min_length=1, description="12 or 16 numbers, row by row, or a file of them: applied to the coordinates first."
-    )
+    affine: _Affine = None
     gifti_space: Literal["auto", "stored", "scanner", "aligned", "talairach", "mni"] = Field(
         "auto", description="Which coordinates of a GIfTI file to take; needed only where the file has a matrix to other ones."
     )
-    voxel_centres: bool = Field(
-        False, description="0,0,0 is the centre of the dataset's voxel 0,0,0 and not its corner: half a voxel is added."
+    voxel_centres: _VoxelCentres = False
+    lods: int | None = Field(
+        None, ge=1, le=8, description="Levels of detail of multires meshes, at most; as many as are of use when left out."
+    )
+    layout: Literal["auto", "files", "sharded"] = Field(
+        "auto", description="files: two a segment; sharded: many segments a file; auto is sharded above 10,000 segments."
     )
     overwrite: bool = Field(False, description="Replace meshes of the same segments that are there already.")
+
+
+class ImportSkeletonOptions(Options):
+    """How SWC files become the skeletons of segments."""
+
+    id: int | None = Field(
+        None, ge=1, lt=1 << 64, description="Segment of all files; a file's name is its segment, 123.swc, when left out."
+    )
+    table: _Table = None
+    unit: Literal["auto", "nm", "um", "mm"] = Field(
+        "auto", description="Unit of the files' coordinates and radii; auto is what a comment of the file tells, um without one."
+    )
+    space: Literal["auto", "dataset", "world", "ras", "lps"] = Field(
+        "auto",
+        description="Where coordinates are: dataset (0 at the corner of its voxel 0,0,0), world (of the volume's source), ras or "
+        "lps; auto is dataset.",
+    )
+    affine: _Affine = None
+    voxel_centres: _VoxelCentres = False
+    layout: Literal["auto", "files", "sharded"] = Field(
+        "auto", description="files: one a segment; sharded: many segments a file; auto is sharded above 10,000 segments."
+    )
+    overwrite: bool = Field(False, description="Replace skeletons and names of the same segments that are there already.")
 
 
 def _ids(value: object) -> object:

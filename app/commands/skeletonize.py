@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from app.amounts import amount, duration, lengths
+from app.amounts import amount, cable, duration, lengths
 from app.commands.flags import with_flags
 from app.commands.telling import AsJson
 from app.progress import progress_shown
@@ -87,7 +87,7 @@ def summary_text(summary: SkeletonSummary, seconds: float) -> str:
     if summary.already:
         return f"{what}; they were there already, made from the same volume with the same options"
     lines = [
-        f"{what}, {counts['trees']} trees, {counts['end_points']} end points, {_cable(summary.record.cable_length)} of cable, "
+        f"{what}, {counts['trees']} trees, {counts['end_points']} end points, {cable(summary.record.cable_length)} of cable, "
         f"{amount(counts['stored_bytes'], 'bytes')}, traced on voxels of {lengths(plan.scale.resolution)}, in {duration(seconds)}"
         + (f"; went on where a run was stopped, blocks kept: {summary.kept}" if summary.kept else ""),
         f"parameters: {_parameters_text(summary)}",
@@ -135,9 +135,3 @@ def _elsewhere(summary: SkeletonSummary) -> list[str]:
     if not stored.is_elsewhere:
         return []
     return [f"its segment properties lie at {stored.member}, so cable lengths, branch and end points were not added to them"]
-
-
-def _cable(nanometres: float) -> str:
-    """Return a length of cable in a unit that keeps it short."""
-    unit, factor = next((u, f) for u, f in (("mm", 1e6), ("µm", 1e3), ("nm", 1.0)) if nanometres >= f or f == 1)
-    return f"{nanometres / factor:.4g} {unit}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from converters.children import child_name, record_path
-from converters.claim import locked
+from converters.claim import LOCK, locked
 from converters.errors import DatasetExistsError
 from converters.imports.target import STAGING, I, Target
 from converters.properties.merging import merged, named, names_of
@@ -29,18 +29,24 @@ _NAMED = 5
 class Addition(Generic[I]):
     """What is added. staging: a folder with a file of each new object. info: of the objects, old and new.
 
-    segments: the file names of each, those that make it seen last. names: of segments. numbers: what else is told of them.
-    record: what the record of a volume's objects is, when they are in their place. overwrite: whether objects and names that are
-    there may go.
+    segments: the file names of each, those that make it seen last. shards: names of files with objects of many. names: of
+    segments. numbers: what else is told of them. record: what the record of a volume's objects is, when they are in their place.
+    overwrite: whether objects and names that are there may go.
     """
 
     staging: Path
     info: I
     segments: Mapping[int, tuple[str, ...]]
+    shards: tuple[str, ...]
     names: Mapping[int, str]
     numbers: SegmentProperties
     record: Callable[[], bytes]
     overwrite: bool
+
+    @property
+    def files(self) -> list[str]:
+        """The names of all files, in the order in which they come into the dataset."""
+        return [*(name for names in self.segments.values() for name in names), *self.shards]
 
 
 @contextmanager
@@ -61,7 +67,7 @@ def staged(target: Target[Any]) -> Iterator[Path]:
                 yield staging
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
-                if private in made and not record_path(target.dataset, target.kind.child.member).exists():
+                if set(os.listdir(private)) <= {LOCK}:
                     # Inside the lock, so that no other run can hold what is removed here.
                     shutil.rmtree(private, ignore_errors=True)
     except OSError as error:
@@ -84,9 +90,8 @@ def publish(target: Target[I], addition: Addition[I]) -> tuple[str, ...]:
     stored = _stored_properties(target, addition)
     properties, notes = _properties(stored, addition)
     target.folder.mkdir(parents=True, exist_ok=True)
-    for names in addition.segments.values():
-        for name in names:
-            os.replace(addition.staging / name, target.folder / name)
+    for name in addition.files:
+        os.replace(addition.staging / name, target.folder / name)
     member = stored.member
     if properties is not None:
         member = PROPERTIES
@@ -113,8 +118,7 @@ def _check_stray(target: Target[I], addition: Addition[I]) -> None:
     child = target.kind.child
     if target.volume is None or child_name(target.volume, child.member) is not None or not target.folder.exists():
         return
-    ours = {name for names in addition.segments.values() for name in names}
-    strange = sorted(set(os.listdir(target.folder)) - ours - {"info"})
+    strange = sorted(set(os.listdir(target.folder)) - {*addition.files, "info"})
     if strange and not addition.overwrite:
         raise DatasetExistsError(
             f"{target.folder}: is there with {len(strange)} files ({strange[0]}, ...), and the volume's info does not name it: "

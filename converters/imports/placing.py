@@ -16,6 +16,7 @@ from converters.geometry import Affine, Lengths
 Matrix = NDArray[np.float64]
 Unit = Literal["nm", "um", "mm"]
 Space = Literal["dataset", "world", "ras", "lps"]
+_SPACES: tuple[Space, ...] = ("dataset", "world", "ras", "lps")
 
 NM: dict[Unit, float] = {"nm": 1.0, "um": 1e3, "mm": 1e6}
 _RAS_OF_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -62,6 +63,19 @@ class Coordinates:
     affine: Matrix | None = None
     gifti_space: str | None = None
     centred: bool = False
+
+
+def coordinates(unit: str, space: str, affine: str | None, *, centred: bool) -> Coordinates:
+    """Return what options tell of the files' coordinates; unit, space: auto for what the files tell.
+
+    Raises OptionError as parse_affine does.
+    """
+    return Coordinates(
+        unit=next((name for name in NM if name == unit), None),
+        space=next((name for name in _SPACES if name == space), None),
+        affine=None if affine is None else parse_affine(affine),
+        centred=centred,
+    )
 
 
 def to_dataset(file: FileCoordinates, place: Place, told: Coordinates, name: str) -> Matrix:

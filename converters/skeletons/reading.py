@@ -9,11 +9,13 @@ import numpy as np
 
 from converters.errors import DatasetError
 from converters.storage.any_layout import AnyLayoutStorage
-from formats.errors import FormatError
+from converters.storage.files import read_file
+from formats.errors import FormatError, InfoError
+from formats.members import read_json
 from formats.sharding.ids import shard_name
 from formats.sharding.lookup import read_entry, read_minishard_index
 from formats.skeletons.encoded import decode_skeleton
-from formats.skeletons.info import SkeletonInfo, parse_skeleton_info
+from formats.skeletons.info import SKELETONS, SkeletonInfo, parse_skeleton_info
 from formats.skeletons.skeleton import Skeleton
 
 _LARGEST = 1 << 32
@@ -63,6 +65,21 @@ class SkeletonReader:
             for minishard in range(1 << sharding.minishard_bits):
                 index = read_minishard_index(get_range, (shard, minishard), sharding)
                 yield from () if index is None else np.asarray(index.ids).tolist()
+
+
+def read_skeleton_info(folder: Path) -> SkeletonInfo:
+    """Return the info of the folder of skeletons that a volume names. Raises InfoError, also where there is none."""
+    data = read_file(folder / "info")
+    if data is None:
+        raise InfoError(f"info: names skeletons, {folder.name}, that are not there; take the member skeletons out of it")
+    return parse_skeleton_info(data)
+
+
+def parse_alone(data: bytes) -> SkeletonInfo | None:
+    """Return the info of a dataset of skeletons alone, None for that of anything else. Raises InfoError for a damaged one."""
+    members = read_json(data)
+    kind = members.get("@type") if isinstance(members, dict) else None
+    return parse_skeleton_info(data) if kind == SKELETONS else None
 
 
 def open_skeletons(folder: Path) -> SkeletonReader:

@@ -1,0 +1,51 @@
+"""`glassine import-skeleton`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from app.amounts import amount, cable, duration
+from app.commands.flags import with_flags
+from app.commands.telling import AsJson, Telling
+from converters.errors import OptionError
+from converters.options import ImportSkeletonOptions
+from converters.skeletons.importing import Imported, import_skeletons
+from converters.steps import Progress, Report
+
+
+@with_flags
+def import_skeleton(*files: Path, options: ImportSkeletonOptions, as_json: AsJson = False) -> int:
+    """Add the trees in SWC FILES to the DATASET that stands last, as skeletons of its segments.
+
+    The dataset is a segmentation, a dataset of skeletons alone, or a new folder that becomes one. Coordinates go through
+    --affine, then the unit, then the space. In the dataset's own space 0,0,0 is the corner of voxel 0,0,0, so that a voxel's
+    centre is half a voxel from it. Files of one segment become one skeleton. Radii and SWC's types are kept at each vertex.
+
+    Parameters
+    ----------
+    files
+        The SWC files, and last the dataset; the dataset alone when --table lists the files.
+    """
+    if not files:
+        raise OptionError("nothing is given, expected FILES and then the DATASET to write")
+
+    def work(show: Report) -> Imported:
+        return import_skeletons(
+            files[:-1], files[-1], options, lambda done, total: show(Progress("import", done, total, "files"))
+        )
+
+    return Telling[Imported](lambda imported: imported.notes, _members, _text).run(work, as_json=as_json)
+
+
+def _members(imported: Imported, seconds: float) -> dict[str, Any]:
+    """Return what an import gave, for a program."""
+    paths = {"dataset": str(imported.dataset), "folder": str(imported.folder)}
+    return {**asdict(imported), **paths, "seconds": round(seconds, 3)}
+
+
+def _text(imported: Imported, seconds: float) -> str:
+    """Return what an import gave, one line for a person."""
+    what = f"skeletons of {imported.segments} segments from {imported.files} files"
+    held = f"{imported.vertices} vertices, {imported.trees} trees, {cable(imported.cable_length)} of cable"
+    shards = " in shards" if imported.sharded else ""
+    return f"{imported.folder}: {what}, {held}, {amount(imported.stored_bytes, 'bytes')}{shards}, in {duration(seconds)}"
