@@ -9,7 +9,7 @@ from app.commands.telling import AsJson, Telling
 from converters.traces.conversion import TraceSummary
 from converters.traces.conversion import trace as trace_source
 from converters.traces.options import TraceOptions
-from converters.traces.results import LABELS, MASK, SWC, TABLE
+from converters.traces.results import LABELS, MASK, RECORD, SWC, TABLE
 
 
 @with_flags
@@ -34,9 +34,7 @@ def _notes(summary: TraceSummary) -> tuple[str, ...]:
     told = [*summary.labels.notes, *(summary.image.plan.notes if summary.image else ()), *summary.meshes.plan.notes]
     limited = summary.skeletons.record.limited
     if limited:
-        told.append(
-            f"took all the paths there were for them and may be unfinished (--budget, --max-paths): {len(limited)} of them"
-        )
+        told.append(f"{len(limited)} skeletons may be unfinished (--budget, --max-paths); {summary.results / RECORD} names them")
     return tuple(dict.fromkeys(told))
 
 

@@ -19,7 +19,7 @@ _FOOT, _BAR, _FONT = 32, 4, 16
 """Pixels: height of the strip below the picture, of the scale bar in it, and of its letters."""
 _BAR_PART = 0.3
 """Of the width, which the bar takes at most."""
-_UNITS = (("mm", 1e6), ("µm", 1e3), ("nm", 1.0))
+_UNITS = (("mm", 1e6), ("um", 1e3), ("nm", 1.0))
 
 Plane = NDArray[Any]
 """[x, y]"""

@@ -72,7 +72,7 @@ def trace(place: Path | str, dataset: Path, options: TraceOptions, report: Repor
     labels = _labelled(place, source, dataset, options, report)
     image = None if options.image is None else convert(place, options.image, image_options(options), report)
     meshes = make_meshes(dataset, mesh_options(options), report)
-    skeletons = make_skeletons(dataset, skeleton_options(options), report)
+    skeletons = make_skeletons(dataset, skeleton_options(options, source.geometry.resolution), report)
     told = results.done()
     steps = (labels, meshes, skeletons) if image is None else (labels, image, meshes, skeletons)
     already = told is not None and all(step.already for step in steps)
@@ -135,4 +135,5 @@ def _told(labels: LabelSummary, skeletons: SkeletonSummary) -> dict[str, Any]:
         "skeletons": skeletons.record.counts,
         "cable_length_nm": skeletons.record.cable_length,
         "parameters_nm": skeletons.record.parameters,
+        "limited": [str(segment) for segment in skeletons.record.limited],
     }

@@ -18,6 +18,10 @@ NANOMETRES: dict[Unit, float] = {"nm": 1.0, "um": 1e3, "mm": 1e6}
 
 _LONGEST = 1e9
 """In any unit, so that it is a finite number of nm."""
+_CONST_EDGES = 8
+"""Surfaces are smoother than those of an EM segmentation, and side branches shorter in voxels."""
+_NO_SOMA = 1e12
+"""nm of radius that nothing has."""
 _DUST_VOXELS: int = SkeletonizeOptions.model_fields["dust_threshold"].default
 """Components of no more voxels would get no skeleton."""
 _TRACED_LENGTHS = (
@@ -64,11 +68,21 @@ class TraceOptions(RunOptions, LayoutOptions, ReadingOptions, ScaleOptions, Neig
     max_error: float | None = _length(MeshOptions, "max_error")
     lods: int | None = _as(MeshOptions, "lods")
     voxel_size: float | None = _length(SkeletonizeOptions, "voxel_size")
-    invalidation_scale: float = _as(SkeletonizeOptions, "invalidation_scale")
-    const: float | None = _length(SkeletonizeOptions, "const")
+    invalidation_scale: float = Field(
+        1.5, ge=0, allow_inf_nan=False, description=SkeletonizeOptions.model_fields["invalidation_scale"].description
+    )
+    const: float | None = Field(
+        None,
+        ge=0,
+        le=_LONGEST,
+        description=f"Length in --unit that a path takes away around it beside its radii; {_CONST_EDGES} voxel edges when left "
+        "out.",
+    )
     pdrf_scale: float = _as(SkeletonizeOptions, "pdrf_scale")
     pdrf_exponent: int = _as(SkeletonizeOptions, "pdrf_exponent")
-    soma_detection_threshold: float | None = _length(SkeletonizeOptions, "soma_detection_threshold")
+    soma_detection_threshold: float | None = Field(
+        None, ge=0, le=_LONGEST, description="Radius in --unit from which a cell body is looked for; none is when left out."
+    )
     soma_acceptance_threshold: float | None = _length(SkeletonizeOptions, "soma_acceptance_threshold")
     soma_invalidation_scale: float = _as(SkeletonizeOptions, "soma_invalidation_scale")
     soma_invalidation_const: float | None = _length(SkeletonizeOptions, "soma_invalidation_const")
@@ -117,10 +131,16 @@ def mesh_options(options: TraceOptions) -> MeshOptions:
     return MeshOptions.model_validate(chosen)
 
 
-def skeleton_options(options: TraceOptions) -> SkeletonizeOptions:
-    """Return how the labels get skeletons: all of them, as dust is gone already."""
-    chosen = _of_the_run(options) | {name: getattr(options, name) for name in _TRACED} | _nanometres(options, _TRACED_LENGTHS)
-    return SkeletonizeOptions.model_validate({**chosen, "dust_threshold": 0})
+def skeleton_options(options: TraceOptions, resolution: Lengths) -> SkeletonizeOptions:
+    """Return how the labels get skeletons: all of them, as dust is gone already. resolution: of the voxels, nm.
+
+    A cell body in a light microscope is a solid ball, through which paths go as through a neurite; what is done for hollow ones
+    and for those that touch their own neurites would only harm.
+    """
+    chosen = _of_the_run(options) | {name: getattr(options, name) for name in _TRACED}
+    const = _CONST_EDGES * math.prod(resolution) ** (1 / 3)
+    lengths = {"const": float(f"{const:.2g}"), "soma_detection_threshold": _NO_SOMA} | _nanometres(options, _TRACED_LENGTHS)
+    return SkeletonizeOptions.model_validate({**chosen, **lengths, "dust_threshold": 0})
 
 
 def _shared(options: TraceOptions, model: type[Options]) -> dict[str, Any]:
