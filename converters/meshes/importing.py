@@ -10,26 +10,31 @@ from converters.children import SHOWN
 from converters.errors import OptionError
 from converters.imports.adding import Addition, publish, staged
 from converters.imports.doubts import Doubts
-from converters.imports.placing import Coordinates, parse_affine
+from converters.imports.placing import Coordinates, coordinates
 from converters.imports.segments import SegmentFile, by_segment, segment_files
 from converters.imports.target import Kind, Target, find_target
 from converters.meshes.files.opening import read_surface
 from converters.meshes.files.placing import placed
-from converters.meshes.multires_object import encode_object
+from converters.meshes.levels import levels_of
+from converters.meshes.prepared import Prepared, prepared
 from converters.meshes.reading import MeshReader, mesh_kind, read_mesh_info
 from converters.meshes.record import MESHES, MeshRecord, encode_mesh_record, read_mesh_record
 from converters.options import ImportMeshOptions
 from converters.publishing import finish_publishing
-from converters.storage.files import write_file
+from formats.info import Sharding
 from formats.members import IDENTITY
-from formats.meshes import legacy, multires
 from formats.meshes.info import LegacyMeshInfo, MeshInfo, MultiresMeshInfo, encode_mesh_info, parse_mesh_info
 from formats.meshes.mesh import Mesh, joined, welded
 from formats.segment_properties import SegmentProperties
+from formats.sharding.choice import hashed_sharding
 
 _BITS = 16
 """Of a coordinate inside a fragment: what a file tells is kept to a 65,000th of one."""
 
+_LODS = 8
+"""Levels of detail of a large surface, at most, when nothing is said."""
+_MOST_FILES = 10_000
+"""Segments whose meshes are files of their own, when nothing is said."""
 _IMPORTED = {"command": "import-mesh"}
 """The options in the record of meshes that were all imported."""
 
@@ -66,54 +71,54 @@ def import_meshes(
     told = _coordinates(options)
     finish_publishing(dataset, MESHES.member)
     target = find_target(dataset, _KIND)
-    info = _mesh_info(target, options)
+    groups = by_segment(chosen)
+    info = _mesh_info(target, options, len(groups))
     before = read_mesh_record(dataset)
     with staged(target) as staging:
-        run = _Run(target, told, info, staging, Doubts(target.bounds))
-        for segment, group in by_segment(chosen):
-            run.add(segment, group)
-            report(run.doubts.files, len(chosen))
+        with prepared(staging, info) as meshes:
+            run = _Run(target, told, info, options.lods or _LODS, meshes, Doubts(target.bounds))
+            for segment, group in groups:
+                run.add(segment, group)
+                report(run.doubts.files, len(chosen))
         names = {file.segment: file.name for file in chosen if file.name}
 
         def record() -> bytes:
             return encode_mesh_record(_record(run, before))
 
-        notes = publish(target, Addition(staging, info, run.objects, names, SegmentProperties(), record, options.overwrite))
+        addition = Addition(
+            staging, info, meshes.files, meshes.shards, names, SegmentProperties(), record, overwrite=options.overwrite
+        )
+        notes = publish(target, addition)
     return Imported(
         dataset,
         target.folder,
         options.format,
         run.doubts.files,
-        len(run.objects),
+        len(groups),
         sum(run.triangles.values()),
-        run.stored_bytes,
+        meshes.stored_bytes,
         (*run.doubts.notes("nm"), *notes),
     )
 
 
 @dataclass
 class _Run:
-    """What is done so far. objects: the names of each segment's files, its manifest last."""
+    """What is done so far. lods: levels of detail, at most. triangles: of each segment's finest one."""
 
     target: Target[MeshInfo]
     told: Coordinates
     info: MeshInfo
-    staging: Path
+    lods: int
+    meshes: Prepared
     doubts: Doubts
     triangles: dict[int, int] = field(default_factory=dict)
-    stored_bytes: int = 0
-    objects: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def add(self, segment: int, files: Sequence[SegmentFile]) -> None:
-        """Read the files of one segment and prepare its object."""
+        """Read the files of one segment and prepare its mesh."""
         meshes = [self._read(file.path) for file in files]
         mesh = meshes[0] if len(meshes) == 1 else welded(joined(meshes))
-        stored = _encoded(segment, mesh, self.info)
-        for name, data in stored.items():
-            write_file(self.staging / name, data)
-        self.objects[segment] = tuple(stored)
+        self.meshes.put(segment, levels_of(mesh, self.lods))
         self.triangles[segment] = len(mesh.triangles)
-        self.stored_bytes += sum(map(len, stored.values()))
 
     def largest(self) -> tuple[int, ...]:
         """Return the ids of the segments with the most triangles."""
@@ -127,39 +132,55 @@ class _Run:
 
 
 def _coordinates(options: ImportMeshOptions) -> Coordinates:
-    return Coordinates(
-        unit=None if options.unit == "auto" else options.unit,
-        space=None if options.space == "auto" else options.space,
-        affine=None if options.affine is None else parse_affine(options.affine),
-        gifti_space=None if options.gifti_space == "auto" else options.gifti_space,
-        centred=options.voxel_centres,
-    )
+    told = coordinates(options.unit, options.space, options.affine, centred=options.voxel_centres)
+    return replace(told, gifti_space=None if options.gifti_space == "auto" else options.gifti_space)
 
 
-def _mesh_info(target: Target[MeshInfo], options: ImportMeshOptions) -> MeshInfo:
+def _mesh_info(target: Target[MeshInfo], options: ImportMeshOptions, segments: int) -> MeshInfo:
     """Return the info of the meshes that are there, or of new ones. Raises OptionError where new ones cannot be added."""
+    if options.format == "legacy":
+        _check_legacy(options)
     if target.info is None:
-        return MultiresMeshInfo(vertex_quantization_bits=_BITS) if options.format == "multires" else LegacyMeshInfo()
+        if options.format == "legacy":
+            return LegacyMeshInfo()
+        return MultiresMeshInfo(_BITS, sharding=_sharding(target.folder, options, segments))
     there = "multires" if isinstance(target.info, MultiresMeshInfo) else "legacy"
     if there != options.format:
         raise OptionError(
             f"{target.folder}: holds {there} meshes; add --format {there} to add to them, or import into a new folder"
         )
     if isinstance(target.info, MultiresMeshInfo):
-        if target.info.sharding is not None:
-            raise OptionError(f"{target.folder}: its meshes lie in shards, which nothing is added to; import into a new folder")
-        if target.info.transform != IDENTITY:
-            raise OptionError(f"{target.folder}: its meshes are moved by a transform, so none is added; import into a new folder")
+        _check_addable(target.folder, target.info, options)
     return target.info
 
 
-def _encoded(segment: int, mesh: Mesh, info: MeshInfo) -> dict[str, bytes]:
-    """Return the files of an object by their names, the manifest last."""
-    if isinstance(info, MultiresMeshInfo):
-        encoded = encode_object([mesh], [1.0], info.vertex_quantization_bits)
-        return {multires.fragments_name(segment): encoded.fragments, multires.manifest_name(segment): encoded.manifest}
-    name = legacy.fragment_name(segment, 0)
-    return {name: legacy.encode_fragment(mesh), legacy.manifest_name(segment): legacy.encode_manifest([name])}
+def _check_legacy(options: ImportMeshOptions) -> None:
+    if (options.lods or 1) > 1:
+        raise OptionError(
+            f"--lods {options.lods}: the legacy format has one level of detail; leave --lods or --format legacy out"
+        )
+    if options.layout == "sharded":
+        raise OptionError("--layout sharded: the legacy format has no shards; leave one of --layout and --format out")
+
+
+def _check_addable(folder: Path, info: MultiresMeshInfo, options: ImportMeshOptions) -> None:
+    if info.sharding is not None:
+        raise OptionError(f"{folder}: its meshes lie in shards, which nothing is added to; import into a new folder")
+    if options.layout == "sharded":
+        raise OptionError(
+            f"{folder}: its meshes are files of their own; leave --layout out to add to them, or import into a new folder"
+        )
+    if info.transform != IDENTITY:
+        raise OptionError(f"{folder}: its meshes are moved by a transform, so none is added; import into a new folder")
+
+
+def _sharding(folder: Path, options: ImportMeshOptions, segments: int) -> Sharding | None:
+    """Return how new meshes lie in shards, None for files of their own, as where such are in the folder already."""
+    has_files = any(folder.glob("*.index*"))
+    if options.layout == "sharded" and has_files:
+        raise OptionError(f"{folder}: is there with meshes in files of their own; leave --layout out, or remove the folder first")
+    wanted = options.layout == "sharded" or (options.layout == "auto" and segments > _MOST_FILES)
+    return hashed_sharding(segments, gzipped=False) if wanted and not has_files else None
 
 
 def _record(run: _Run, before: MeshRecord | None) -> MeshRecord:

@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from cloudvolume import CloudVolume
 
 from converters.claim import locked
 from converters.errors import BusyError, ConverterError, DamagedError, DatasetExistsError, DiskFullError, OptionError
+from converters.meshes import importing
 from converters.meshes.conversion import make_meshes
 from converters.meshes.importing import import_meshes
 from converters.meshes.reading import open_meshes
@@ -284,14 +288,14 @@ def test_where_other_things_are(tmp_path: Path):
 
 @pytest.mark.parametrize("form", ["multires", "legacy"])
 def test_meshes_that_are_there_are_kept(form: Any, segmentation: Path, tmp_path: Path):
-    import_meshes([ball(tmp_path / "1.ply"), ball(tmp_path / "2.ply")], segmentation, ImportMeshOptions(format=form))
+    import_meshes([ball(tmp_path / "1.ply"), ball(tmp_path / "2.ply")], segmentation, ImportMeshOptions(format=form, lods=1))
     before = tree(segmentation)
     ball(tmp_path / "1.ply", (9, 9, 9))
     with pytest.raises(DatasetExistsError) as caught:
-        import_meshes([tmp_path / "1.ply", ball(tmp_path / "3.ply")], segmentation, ImportMeshOptions(format=form))
+        import_meshes([tmp_path / "1.ply", ball(tmp_path / "3.ply")], segmentation, ImportMeshOptions(format=form, lods=1))
     assert "mesh: 1 of 2 segments have other meshes there (1); add --overwrite to replace them" in str(caught.value)
     assert tree(segmentation) == before
-    import_meshes([tmp_path / "1.ply"], segmentation, ImportMeshOptions(format=form, overwrite=True))
+    import_meshes([tmp_path / "1.ply"], segmentation, ImportMeshOptions(format=form, lods=1, overwrite=True))
     changed = {name for name, data in tree(segmentation).items() if before[name] != data}
     # A ball that is moved differs in its manifest alone where that tells where the fragments lie.
     assert changed == ({"mesh/1.index"} if form == "multires" else {"mesh/1:0:0"})
@@ -437,3 +441,103 @@ def test_what_is_known_of_other_meshes_stays_known(segmentation: Path, tmp_path:
     assert read_mesh_record(segmentation) == replace(before, largest=(7, 1))
     assert open_meshes(segmentation).segments().tolist() == [1, 7]
     assert make_meshes(segmentation, MeshOptions(executor="serial", memory="300MB"), silent).already
+
+
+FINE = trimesh.creation.icosphere(subdivisions=5, radius=400.0)
+"""20,480 triangles."""
+
+
+def fine_ball(path: Path, at: tuple[float, float, float] = (700, 1900, 3800)) -> Path:
+    FINE.copy().apply_translation(at).export(path)
+    return path
+
+
+def test_a_large_surface_has_levels_of_detail(segmentation: Path, tmp_path: Path):
+    files = [fine_ball(tmp_path / "1.ply"), ball(tmp_path / "2.ply", (700, 1900, 3800))]
+    given = import_meshes(files, segmentation, ImportMeshOptions())
+    assert given.triangles == len(FINE.faces) + len(BALL.faces)
+    reader = open_meshes(segmentation)
+    counts = [len(reader.read(1, lod).triangles) for lod in range(reader.levels(1))]
+    assert len(counts) > 2
+    assert all(counts[lod + 1] <= counts[lod] for lod in range(len(counts) - 1))
+    assert counts[-1] < 1000
+    whole = reader.read(1)
+    assert trimesh.Trimesh(whole.vertices, whole.triangles, process=False).is_watertight
+    np.testing.assert_allclose(whole.box, FINE.bounds + np.array([700, 1900, 3800]), atol=0.05)
+    found = CloudVolume(f"file://{segmentation}").mesh.get(1, lod=len(counts) - 1)
+    assert len((found[1] if isinstance(found, dict) else found).faces) == counts[-1]
+
+
+@pytest.mark.parametrize(("options", "levels"), [({"lods": 1}, 1), ({"lods": 2}, 2), ({"format": "legacy"}, 1)])
+def test_as_many_levels_as_are_asked_for(options: dict[str, Any], levels: int, tmp_path: Path):
+    import_meshes([fine_ball(tmp_path / "1.ply")], tmp_path / "out", ImportMeshOptions(**options))
+    assert open_meshes(tmp_path / "out").levels(1) == levels
+
+
+@pytest.mark.parametrize("target", ["volume", "alone"])
+def test_many_segments_go_into_shards_by_themselves(
+    target: str, segmentation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    dataset = segmentation if target == "volume" else tmp_path / "alone"
+    ids = [1, 5, 2**53 + 1, 2**64 - 1]
+    files = [ball(tmp_path / f"{segment}.ply", (700, 1900, 3800 + n)) for n, segment in enumerate(ids)]
+    import_meshes(files, tmp_path / "files", ImportMeshOptions())
+    monkeypatch.setattr(importing, "_MOST_FILES", 3)
+    given = import_meshes(files, dataset, ImportMeshOptions())
+    assert sorted(path.name for path in given.folder.iterdir() if not path.name.startswith(".")) == ["0.shard", "info"]
+    assert given.stored_bytes == (given.folder / "0.shard").stat().st_size
+    reader, expected = open_meshes(dataset), open_meshes(tmp_path / "files")
+    assert reader.segments().tolist() == ids
+    for segment in ids:
+        np.testing.assert_array_equal(reader.read(segment).vertices, expected.read(segment).vertices)
+    if target == "volume":
+        found = CloudVolume(f"file://{segmentation}").mesh.get(ids[2])[ids[2]]
+        np.testing.assert_allclose(np.min(found.vertices, axis=0), BALL.bounds[0] + (700, 1900, 3802), atol=0.05)
+        record = read_mesh_record(segmentation)
+        assert record is not None
+        assert (record.meshes, record.stored_bytes) == (4, given.stored_bytes)
+    assert not list(given.folder.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        (None, {"format": "legacy", "lods": 3}, "--lods 3: the legacy format has one level of detail; leave --lods or"),
+        (None, {"format": "legacy", "layout": "sharded"}, "--layout sharded: the legacy format has no shards; leave one of"),
+        ({}, {"layout": "sharded"}, "mesh: its meshes are files of their own; leave --layout out to add to them, or import into"),
+        ({"layout": "sharded"}, {}, "mesh: its meshes lie in shards, which nothing is added to; import into a new folder"),
+    ],
+)
+def test_shards_and_files_do_not_mix(first: Any, then: Any, message: str, segmentation: Path, tmp_path: Path):
+    files = [ball(tmp_path / "1.ply", (700, 1900, 3800))]
+    if first is not None:
+        import_meshes(files, segmentation, ImportMeshOptions(**first))
+    before = tree(segmentation)
+    with pytest.raises(OptionError, match=message):
+        import_meshes(files, segmentation, ImportMeshOptions(**then))
+    assert tree(segmentation) == before
+
+
+def test_a_folder_of_files_that_is_not_named_gets_no_shards(segmentation: Path, tmp_path: Path):
+    (segmentation / "mesh").mkdir()
+    (segmentation / "mesh/7.index").write_bytes(b"")
+    with pytest.raises(OptionError, match="mesh: is there with meshes in files of their own; leave --layout out, or remove the"):
+        import_meshes([ball(tmp_path / "1.ply")], segmentation, ImportMeshOptions(layout="sharded", overwrite=True))
+
+
+@pytest.mark.parametrize("options", [{"format": "legacy"}, {"layout": "files"}, {"layout": "sharded"}], ids=str)
+def test_killed_with_minus_nine_and_started_again(options: dict[str, str], segmentation: Path, tmp_path: Path):
+    files = [fine_ball(tmp_path / "1.ply"), ball(tmp_path / "2.stl", (700, 1900, 3800))]
+    shutil.copytree(segmentation, tmp_path / "other")
+    whole = import_meshes(files, tmp_path / "other", ImportMeshOptions.model_validate(options))
+    command = [sys.executable, "-m", "tests.converters.killed_child", "imported"]
+    # While objects are made, and while they come into the dataset.
+    for count in (1, 3 if "layout" in options and options["layout"] == "sharded" else 6):
+        words = map(str, (count, segmentation, json.dumps(options), *files))
+        killed = subprocess.run([*command, *words], check=False, capture_output=True)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+        assert "mesh" not in info(segmentation)
+        assert (segmentation / "mesh").exists() == (count > 1)
+    again = import_meshes(files, segmentation, ImportMeshOptions.model_validate(options))
+    assert (again.segments, again.stored_bytes) == (whole.segments, whole.stored_bytes)
+    assert tree(segmentation) == tree(tmp_path / "other")
