@@ -212,6 +212,14 @@ def edges_of(parents: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack([hanging, parents[hanging]], axis=1)
 
 
+def read_swc(path: Path) -> Points:
+    """Return points all along the lines of an SWC file, in its unit."""
+    rows = np.loadtxt(path, comments="#", ndmin=2)
+    positions = {int(number): position for position, number in enumerate(rows[:, 0])}
+    parents = np.array([positions.get(int(number), -1) for number in rows[:, 6]])
+    return points_along(rows[:, 2:5], edges_of(parents))
+
+
 def part_within(some: Points, others: Points, distance: float) -> float:
     """Return the part of some points that have one of the others within a distance."""
     return float((cKDTree(others).query(some)[0] <= distance).mean())

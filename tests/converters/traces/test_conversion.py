@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.neuron_samples import Neuron, edges_of, make_neurons, part_within, points_along, write_stack
+from benchmarks.neuron_samples import Neuron, edges_of, make_neurons, part_within, points_along, read_swc, write_stack
 from converters.errors import ConverterError, DatasetError, DatasetExistsError, OptionError
 from converters.sources.opening import open_source
 from converters.sources.source import SourceOptions
@@ -64,14 +64,6 @@ def traced(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     write_stack(folder / "stack.nrrd", request.param, neurons, lambda line: None)
     chosen = options(image=folder / "out/grey", executor="processes:2")
     return Traced(folder / "stack.nrrd", neurons, trace(folder / "stack.nrrd", folder / "out/neurons", chosen, quiet))
-
-
-def read_swc(path: Path) -> NDArray[np.float64]:
-    """Return points all along a skeleton, micron."""
-    rows = np.loadtxt(path, comments="#", ndmin=2)
-    parents = np.searchsorted(rows[:, 0], rows[:, 6])
-    parents[rows[:, 6] < 0] = -1
-    return points_along(rows[:, 2:5], edges_of(parents))
 
 
 @pytest.mark.timeout(1800)
