@@ -38,6 +38,8 @@ _UPRIGHT: Quaternion = (0.0, math.sqrt(0.5), -math.sqrt(0.5), 0.0)
 """Half a turn that shows RAS as a radiologist sees it: superior up in the first and last slice panels, anterior up in the second
 one, the patient's right on the left. No other rotation has all three panels upright."""
 _TILT_DOWN, _TILT_ASIDE = math.radians(20), math.radians(30)
+_LEAST = 1e-3
+"""nm: a box without extent has a view too."""
 _COLOURS = ("#ff00ff", "#00ff00", "#00ffff", "#ffff00", "#ff0000", "#0000ff", "#ffffff")
 
 
@@ -52,6 +54,22 @@ class Layer:
     info: VolumeInfo
     record: Record | None = None
     selected: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelLayer:
+    """A dataset of meshes or of skeletons alone.
+
+    name: as of a Layer. selected: ids of the segments that are shown. low, high: corners of the box around them, nm.
+    """
+
+    name: str
+    selected: tuple[int, ...]
+    low: Lengths
+    high: Lengths
+
+
+AnyLayer = Layer | ModelLayer
 
 
 def dataset_name(dataset: Path, root: Path) -> str:
@@ -70,17 +88,20 @@ def dataset_name(dataset: Path, root: Path) -> str:
     return "/".join(parts[len(top.parts) :])
 
 
-def viewer_link(layers: Sequence[Layer], base_url: str) -> str:
+def viewer_link(layers: Sequence[AnyLayer], base_url: str) -> str:
     """Return the link that opens the layers in the viewer that base_url serves (`http://127.0.0.1:8080`)."""
     base = base_url.rstrip("/")
     state = json.dumps(viewer_state(layers, base), separators=(",", ":"))
     return f"{base}/v/{TOKEN}/#!{quote(state, safe=':,/')}"
 
 
-def viewer_state(layers: Sequence[Layer], base_url: str) -> dict[str, Any]:
-    """Return the viewer's state for one layer or more: images below segmentations, the whole first layer in view."""
-    ordered = sorted(layers, key=lambda layer: layer.info.type == "segmentation")
-    view = _view(ordered[0])
+def viewer_state(layers: Sequence[AnyLayer], base_url: str) -> dict[str, Any]:
+    """Return the viewer's state for one layer or more: images below segmentations, the whole first volume in view.
+
+    Where there is none, the selected segments of the first layer are in view, in 3-D alone: there are no slices.
+    """
+    ordered = sorted(layers, key=_rank)
+    view = _model_view(ordered[0]) if isinstance(ordered[0], ModelLayer) else _view(ordered[0])
     names = _layer_names(ordered)
     return {
         "dimensions": {name: [unit / 1e9, "m"] for name, unit in zip(_DIMENSIONS, view.unit, strict=True)},
@@ -92,18 +113,23 @@ def viewer_state(layers: Sequence[Layer], base_url: str) -> dict[str, Any]:
         "layers": _layers(ordered, names, base_url),
         "crossSectionBackgroundColor": _AROUND_THE_VOLUME,
         "hideCrossSectionBackground3D": True,
-        "layout": "4panel",
+        "layout": "3d" if isinstance(ordered[0], ModelLayer) else "4panel",
         "title": " + ".join(names),
     }
 
 
-def _layer_names(layers: Sequence[Layer]) -> list[str]:
+def _rank(layer: AnyLayer) -> int:
+    """Return where a layer comes: images first, then segmentations, then what has no voxels."""
+    return 2 if isinstance(layer, ModelLayer) else int(layer.info.type == "segmentation")
+
+
+def _layer_names(layers: Sequence[AnyLayer]) -> list[str]:
     """Return the last parts of the datasets' names, the whole names where those are not unique."""
     short = [layer.name.rsplit("/", 1)[-1] or "dataset" for layer in layers]
     return short if len(set(short)) == len(short) else [layer.name for layer in layers]
 
 
-def _layers(layers: Sequence[Layer], names: Sequence[str], base_url: str) -> list[dict[str, Any]]:
+def _layers(layers: Sequence[AnyLayer], names: Sequence[str], base_url: str) -> list[dict[str, Any]]:
     shown = [_layer(layer, name, base_url) for layer, name in zip(layers, names, strict=True)]
     if any(layer["type"] == "image" for layer in shown):
         for layer in shown:
@@ -112,8 +138,10 @@ def _layers(layers: Sequence[Layer], names: Sequence[str], base_url: str) -> lis
     return shown
 
 
-def _layer(layer: Layer, name: str, base_url: str) -> dict[str, Any]:
+def _layer(layer: AnyLayer, name: str, base_url: str) -> dict[str, Any]:
     source: dict[str, Any] = {"url": f"precomputed://{base_url}/data/{quote(layer.name)}".rstrip("/")}
+    if isinstance(layer, ModelLayer):
+        return {"type": "segmentation", "source": source, **_segments(layer.selected), "name": name}
     transform = layer.record.transform if layer.record else None
     if transform is not None:
         source["transform"] = {
@@ -121,11 +149,14 @@ def _layer(layer: Layer, name: str, base_url: str) -> dict[str, Any]:
             "outputDimensions": {dimension: [1e-9, "m"] for dimension in _DIMENSIONS},
         }
     if layer.info.type == "segmentation":
-        # As text: JSON's numbers lose digits above 2**53.
-        segments = {"segments": [str(segment) for segment in layer.selected]} if layer.selected else {}
-        return {"type": "segmentation", "source": source, **segments, "name": name}
+        return {"type": "segmentation", "source": source, **_segments(layer.selected), "name": name}
     contrast = layer.record.contrast if layer.record else ()
     return {"type": "image", "source": source, **_shading(layer.info, contrast), "name": name}
+
+
+def _segments(selected: Sequence[int]) -> dict[str, list[str]]:
+    # As text: JSON's numbers lose digits above 2**53.
+    return {"segments": [str(segment) for segment in selected]} if selected else {}
 
 
 # Where to look ------------------------------------------------------------------------------------------------------------------
@@ -167,6 +198,18 @@ def _view(layer: Layer) -> _View:
         orientation=orientation,
         cross_section_scale=_significant(_nm_a_pixel(extent, upright) / min(unit)),
         projection_scale=_significant(_nm_a_panel(extent, _tilted(orientation)) / min(unit)),
+    )
+
+
+def _model_view(layer: ModelLayer) -> _View:
+    """Return the view of the box around what is selected, in nm."""
+    extent = [high - low for low, high in zip(layer.low, layer.high, strict=True)]
+    return _View(
+        unit=(1.0, 1.0, 1.0),
+        position=_triple(round((low + high) / 2, 3) for low, high in zip(layer.low, layer.high, strict=True)),
+        orientation=_AS_STORED,
+        cross_section_scale=_significant(max(_nm_a_pixel(extent, False), _LEAST)),
+        projection_scale=_significant(max(_nm_a_panel(extent, _tilted(_AS_STORED)), _LEAST)),
     )
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from app.datasets import read_dataset
-from app.links import Layer, dataset_name, viewer_link
+from app.links import AnyLayer, Layer, dataset_name, viewer_link
+from app.models import read_model
 from converters.options import ServeOptions
 
 _SERVED = ServeOptions.model_validate({})
@@ -21,20 +22,24 @@ def link(
 ) -> int:
     """Print the link that opens DATASET in the viewer, and nothing else.
 
-    The link holds the layer, its contrast, its place in the world and a first view of the whole volume. It works while
-    `glassine serve` serves the folder ROOT at that URL.
+    The link holds the layer, its contrast, its place in the world, some segments that have meshes or skeletons, and a first view
+    of the whole. It works while `glassine serve` serves the folder ROOT at that URL.
 
     Parameters
     ----------
     dataset
-        The folder of a dataset.
+        The folder of a dataset: a volume, or meshes or skeletons alone.
     more
         Datasets to show in the same view, such as a segmentation over its image.
     """
     served = root if root is not None else dataset.absolute().parent
-    layers = []
-    for path in (dataset, *more):
-        found = read_dataset(path, dataset_name(path, served))
-        layers.append(Layer(found.name, found.info, found.record, found.selected))
-    print(viewer_link(layers, url))
+    print(viewer_link([_layer(path, dataset_name(path, served)) for path in (dataset, *more)], url))
     return 0
+
+
+def _layer(path: Path, name: str) -> AnyLayer:
+    model = read_model(path, name)
+    if model is not None:
+        return model
+    found = read_dataset(path, name)
+    return Layer(found.name, found.info, found.record, found.selected)

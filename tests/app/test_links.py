@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.links import Layer, dataset_name, viewer_link, viewer_state
+from app.links import Layer, ModelLayer, dataset_name, viewer_link, viewer_state
 from converters.errors import OptionError
 from converters.record import Contrast, Record
 from formats.info import Scale, VolumeInfo
@@ -224,3 +224,35 @@ def test_segments_that_have_meshes_are_selected_by_ids_with_all_their_digits():
     assert layer["segments"] == ["7", "9007199254740993", "18446744073709551615"]
     (plain,) = viewer_state([Layer("cells", LABELS, RECORD)], BASE)["layers"]
     assert "segments" not in plain
+
+
+def test_meshes_alone_are_shown_at_once_from_a_view_of_what_is_selected():
+    (low, high), box = ((1e5, -2e5, 0.0), (3e5, 2e5, 5e4)), (2e5, 4e5, 5e4)
+    state = state_of(viewer_link([ModelLayer("lab/nuclei", (3, 2**64 - 1), low, high)], BASE))
+    assert state["layout"] == "3d"
+    assert state["dimensions"] == {axis: [1e-9, "m"] for axis in "xyz"}
+    assert state["position"] == [2e5, 0, 2.5e4]
+    assert max(box) < state["projectionScale"] < 2 * np.linalg.norm(box)
+    (layer,) = state["layers"]
+    assert layer == {
+        "type": "segmentation",
+        "source": {"url": f"precomputed://{BASE}/data/lab/nuclei"},
+        "segments": ["3", "18446744073709551615"],
+        "name": "nuclei",
+    }
+
+
+def test_meshes_beside_a_volume_leave_the_view_to_the_volume():
+    model = ModelLayer("nuclei", (3,), (0, 0, 0), (1e9, 1e9, 1e9))
+    state, alone = viewer_state([model, Layer("em", EM)], BASE), viewer_state([Layer("em", EM)], BASE)
+    assert [layer["name"] for layer in state["layers"]] == ["em", "nuclei"]
+    assert {name: state[name] for name in ("position", "dimensions", "layout", "projectionScale")} == {
+        name: alone[name] for name in ("position", "dimensions", "layout", "projectionScale")
+    }
+    assert state["layers"][1]["selectedAlpha"] < 0.5
+
+
+def test_a_box_without_extent_has_a_view():
+    state = viewer_state([ModelLayer("point", (3,), (1, 1, 1), (1, 1, 1))], BASE)
+    assert state["projectionScale"] > 0
+    assert state["crossSectionScale"] > 0
