@@ -1,6 +1,4 @@
-"""SWC both ways: as people's programs write it, and as navis and osteoid read ours."""
-
-import io
+"""SWC both ways: as people's programs write it, and as osteoid reads ours."""
 
 import numpy as np
 import osteoid
@@ -186,11 +184,3 @@ def test_we_read_osteoids() -> None:
     skeleton = branched()
     theirs = osteoid.Skeleton(skeleton.vertices, skeleton.edges, radii=skeleton.attributes["radius"])
     assert parse_swc(theirs.to_swc()).placed(NM).cable_length == pytest.approx(skeleton.cable_length)
-
-
-@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:navis", "ignore::pandas.errors.Pandas4Warning")
-def test_navis_reads_ours() -> None:
-    navis = pytest.importorskip("navis")
-    read = navis.read_swc(io.StringIO(format_swc(branched(), "um", "7")))
-    assert (read.n_nodes, read.n_trees, read.n_leafs) == (6, 2, 4)
-    assert read.cable_length == pytest.approx(branched().cable_length / 1000)
