@@ -2,6 +2,8 @@
 
 It is the build for the wheel's own server: it takes TOKEN from `/v/TOKEN/` in its address, listens to an event stream at
 `/events/TOKEN` (and asks for it again and again where there is none), and posts to `/state/TOKEN` and `/action/TOKEN`.
+
+To its page one script of ours is added, static/refresh.js, which has it ask again for what was not written yet.
 """
 
 import asyncio
@@ -10,10 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
+import static
 from converters.errors import OptionError
 
 _CONTENT_TYPES = {
@@ -25,6 +28,7 @@ _CONTENT_TYPES = {
 }
 """Told here because the system's own tables differ, and a wasm file of another type is compiled slowly or not at all."""
 
+_REFRESH = Path(static.__file__).with_name("refresh.js")
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -63,13 +67,17 @@ class IdleStreams:
 def viewer_routes(streams: IdleStreams) -> list[BaseRoute]:
     """Return the routes /v/TOKEN/, /events/TOKEN, /state/TOKEN and /action/TOKEN. Raises OptionError without the client."""
     files = {path.name: path for path in client_folder().iterdir() if path.is_file()}
+    files[_REFRESH.name] = _REFRESH
+    page = _page(files["index.html"])
 
     async def client_file(request: Request) -> Response:
         name = request.path_params["file"] or "index.html"
         if name not in files:
             return PlainTextResponse("The viewer has no such file.\n", status_code=404)
-        # All names but the page's own hold a hash of what is in the file.
-        caching = "no-cache" if name == "index.html" else _FOR_EVER
+        if name == "index.html":
+            return HTMLResponse(page, headers={"Cache-Control": "no-cache"})
+        # All names of the client's hold a hash of what is in the file.
+        caching = "no-cache" if name == _REFRESH.name else _FOR_EVER
         content_type = _CONTENT_TYPES.get(files[name].suffix)
         return FileResponse(files[name], media_type=content_type, headers={"Cache-Control": caching})
 
@@ -80,6 +88,11 @@ def viewer_routes(streams: IdleStreams) -> list[BaseRoute]:
         Route("/state/{token}", _state, methods=["POST"]),
         Route("/action/{token}", _action, methods=["POST"]),
     ]
+
+
+def _page(index: Path) -> str:
+    """Return the client's page with the script of ours."""
+    return index.read_text().replace("</head>", f'<script type="module" src="{_REFRESH.name}"></script></head>')
 
 
 async def _with_slash(request: Request) -> Response:

@@ -22,6 +22,8 @@ _PROCESSES = 2
 _KEPT_BYTES = 128 << 20
 _PATIENCE_SECONDS = 1.5
 """How long a request waits before it is told to come back."""
+_INFO_SECONDS = 15.0
+"""The same for an info: processes may have to start for it, and without it there is nothing to look at."""
 _LONGEST_SECONDS = 60.0
 """How long a client is told to come back: the viewer gives a chunk up after some minutes."""
 _MOST_PENDING = 400
@@ -43,7 +45,7 @@ class Previews:
 
     async def info(self, run: Run) -> bytes | None:
         """Return the `info` of a run's dataset, without shards; None where the run is no conversion. Raises TimeoutError."""
-        return await self._get((run, "info"))
+        return await self._get((run, "info"), _INFO_SECONDS)
 
     async def chunk(self, run: Run, name: str) -> bytes | None:
         """Return a chunk, `KEY/x0-x1_y0-y1_z0-z1`, None where the dataset will have none of this name.
@@ -52,7 +54,7 @@ class Previews:
         """
         key = (run, name)
         try:
-            found = await self._get(key)
+            found = await self._get(key, self._patience)
         except TimeoutError:
             if time.monotonic() - self._first_asked(key) < self._longest:
                 raise
@@ -62,7 +64,7 @@ class Previews:
 
     async def _background(self, run: Run, name: str) -> bytes | None:
         """Return a chunk of zeros; what it is of is known, because the viewer has had the info."""
-        info = await self._get((run, "info"))
+        info = await self.info(run)
         return None if info is None else await asyncio.to_thread(background_chunk, info, name)
 
     def close(self) -> None:
@@ -77,7 +79,7 @@ class Previews:
             self._asked.popitem(last=False)
         return first
 
-    async def _get(self, key: tuple[Run, str]) -> bytes | None:
+    async def _get(self, key: tuple[Run, str], patience: float) -> bytes | None:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
@@ -89,7 +91,7 @@ class Previews:
             # Where nobody waits any more its error is nobody's.
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
-            return await asyncio.wait_for(asyncio.shield(future), self._patience)
+            return await asyncio.wait_for(asyncio.shield(future), patience)
         except (NotReadyError, BrokenExecutor) as error:
             raise TimeoutError(str(error)) from error
 

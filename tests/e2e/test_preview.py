@@ -1,0 +1,120 @@
+"""A dataset that is open in the real viewer while its conversion runs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.links import Layer, viewer_link
+from formats.info import parse_volume_info
+from tests.e2e.volumes import assert_every_scale
+
+OFFSET = (-64, 32, 0)
+OPTIONS = ("--axes", "zyx", "--resolution", "8,8,8", "--chunk-size", "32,32,32", "--voxel-offset=-64,32,0", "--memory", "150MB",
+           "--executor", "serial")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def volume() -> NDArray[np.uint8]:
+    """More than is read for one chunk, so that the coarsest scale is made of single voxels at first."""
+    x, y, z = np.indices((512, 448, 160), np.uint16)
+    return (x // 3 + y // 2 + (x ^ y) % 16 + z).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def source(volume: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("source") / "large.npy"
+    np.save(place, np.ascontiguousarray(volume.T))
+    return place
+
+
+@contextmanager
+def converting(source: Path, dataset: Path, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Convert in another process, which stands still as soon as it has written some blocks."""
+    command = (sys.executable, "-m", "app.entry", "convert", str(source), str(dataset), *OPTIONS, *options)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while process.poll() is None and blocks_done(dataset) < 6:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGSTOP)
+        assert process.poll() is None
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        process.wait(30)
+
+
+def blocks_done(dataset: Path) -> int:
+    with suppress(OSError):
+        return (dataset / ".glassine/journal").read_bytes().count(b'"gave":')
+    return 0
+
+
+def opened(viewer: Any, url: str, name: str) -> None:
+    """Open a dataset by what the server tells of it now."""
+    import httpx
+
+    while (answer := httpx.get(f"{url}/data/{name}/info", timeout=60)).status_code == 503:
+        time.sleep(0.2)
+    info = parse_volume_info(answer.raise_for_status().content)
+    viewer.open(viewer_link([Layer(name, info)], url))
+
+
+@pytest.mark.parametrize("layout", ["nested", "sharded"])
+def test_the_picture_is_there_at_once_and_fills_in_by_itself(
+    viewer, serving: Callable[[Path], Any], source: Path, volume: Any, tmp_path: Path, layout: str
+):
+    root = tmp_path / "served"
+    with serving(root) as url, converting(source, root / "lab/large", "--layout", layout) as process:
+        began = blocks_done(root / "lab/large")
+        opened(viewer, url, "lab/large")
+        viewer.wait()
+        viewer.assert_panels_filled()
+        random = np.random.default_rng(6)
+        places = random.integers(0, volume.shape, (20, 3))
+        assert viewer.values("large", 0, places) == [str(volume[tuple(place)]) for place in places]
+        coarsest = len(viewer.scales("large")) - 1
+        before = viewer.values("large", coarsest, [(3, 3, 2), (4, 5, 1)])
+        assert blocks_done(root / "lab/large") == began, "the conversion stood still all the while"
+        assert not (root / "lab/large/info").exists()
+
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(240) == 0
+        assert (root / "lab/large/info").exists()
+        changed = time.monotonic() + 60
+        while viewer.values("large", coarsest, [(3, 3, 2), (4, 5, 1)]) == before and time.monotonic() < changed:
+            viewer.page.wait_for_timeout(200)
+        viewer.wait()
+        assert_every_scale(viewer, "large", volume, OFFSET, labels=False)
+        viewer.wait()  # no chunk has failed
+    # What took longer than a moment was asked for again.
+    viewer.traffic.failed = [line for line in viewer.traffic.failed if not line.startswith("503")]
+    viewer.traffic.errors = [line for line in viewer.traffic.errors if "503" not in line]
+    viewer.assert_clean()
+
+
+def test_a_conversion_that_is_no_more_at_work_is_not_shown(serving: Callable[[Path], Any], source: Path, tmp_path: Path):
+    import httpx
+
+    root = tmp_path / "served"
+    with serving(root) as url:
+        with converting(source, root / "large") as process:
+            assert httpx.get(f"{url}/data/large/info", timeout=60).status_code == 200
+            process.kill()
+            process.wait(30)
+        assert (root / "large/.glassine/begun.json").exists()
+        deadline = time.monotonic() + 30
+        while httpx.get(f"{url}/data/large/info").status_code != 404:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert os.listdir(root / "large") == [".glassine"]
