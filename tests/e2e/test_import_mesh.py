@@ -80,3 +80,23 @@ def test_both_hemispheres_lie_on_their_voxels(
             viewer.move(place / unit)
             assert viewer.values_at(form, [place / unit]) == [str(segment)]
     viewer.assert_clean()
+
+
+def test_meshes_alone_are_seen_without_a_click(viewer, glassine: Callable[..., str], server: tuple[Path, str], tmp_path: Path):
+    root, url = server
+    (tmp_path / "table.csv").write_text("file,id\n" + "".join(f"{SURFACES / h},{n}\n" for n, h in HEMISPHERES.items()))
+    glassine("import-mesh", root / "alone", "--table", tmp_path / "table.csv", "--space", "dataset")
+    viewer.open(glassine("link", root / "alone", "--root", root, "--url", url).strip())
+    viewer.wait()
+    shown = viewer.meshes("alone")
+    assert sorted(shown) == sorted(HEMISPHERES)
+    for segment, hemisphere in HEMISPHERES.items():
+        expected = points(hemisphere) * 1e6
+        np.testing.assert_allclose(
+            [shown[segment].low, shown[segment].high], [expected.min(axis=0), expected.max(axis=0)], atol=1e3
+        )
+    ((kind, picture),) = viewer.panels()
+    assert kind == "3d"
+    background = np.isin(picture, (0, 255)).all(axis=2) | (picture == picture[:, :, :1]).all(axis=2)
+    assert 0.1 < (~background).mean() < 0.9
+    viewer.assert_clean()
