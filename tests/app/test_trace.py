@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 
 from app.cli import command_line, run
 from app.commands.flags import options_from
+from converters.labels.options import LabelOptions
 from converters.traces.options import TraceOptions
 from tests.converters.watching import ROOT, assert_nothing_runs, files_of
 
@@ -50,6 +52,22 @@ def test_every_option_is_a_flag_with_its_description_and_default(capsys: pytest.
     flags = {argument.name.removeprefix("--").replace("-", "_"): argument.field_info.default for argument in arguments}
     given = {name: flags[name] for name in TraceOptions.model_fields if flags[name] is not None}
     assert options_from(TraceOptions, given) == TraceOptions()
+
+
+def test_the_page_on_it_tells_its_options_and_columns() -> None:
+    page = (ROOT / "docs/trace.md").read_text()
+    own = {name: field for name, field in TraceOptions.model_fields.items() if name not in LabelOptions.model_fields}
+    rows = "\n".join(
+        f"| `--{name.replace('_', '-')}` | {default(field.default)} | {field.description} |" for name, field in own.items()
+    )
+    assert rows in page, f"expected in docs/trace.md:\n{rows}"
+    assert set(LabelOptions.model_fields) - set(TraceOptions.model_fields) == {"min_size", "max_size", "table"}
+    for name in re.findall(r"\]\(([^)]+)\)", page):
+        assert (ROOT / "docs" / name).is_file()
+
+
+def default(value: object) -> str:
+    return "" if value is None else "off" if value is False else str(value)
 
 
 def test_one_line_says_what_was_found_and_where_it_is(stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nrrd
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -204,6 +206,7 @@ def test_other_options_replace_results_only_when_told_to(bars: Path, tmp_path: P
 def test_results_that_were_removed_are_written_again(bars: Path, tmp_path: Path) -> None:
     trace(bars, tmp_path / "out", on_bars(), quiet)
     before = files_of(tmp_path / "out-results")
+    (tmp_path / "out-results/swc/.2.swc.1-2.tmp").touch()
     for name in ("swc/1.swc", "labels.png"):
         (tmp_path / "out-results" / name).unlink()
         summary = trace(bars, tmp_path / "out", on_bars(), quiet)
@@ -220,6 +223,22 @@ def test_a_dataset_that_is_the_working_folder_has_its_results_beside_it(
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     assert trace(bars, Path(), on_bars(), quiet).results == tmp_path / "here-results"
+
+
+def test_stacks_of_microscopes_tell_their_voxel_size(bars: Path, tmp_path: Path) -> None:
+    voxels = np.load(bars)
+    told = {"axes": "ZYX", "spacing": 1.0, "unit": "um"}
+    tifffile.imwrite(tmp_path / "bars.tif", voxels.T, imagej=True, resolution=(2, 2), metadata=told)
+    header = {"kinds": ["domain"] * 3, "spacings": [0.5, 0.5, 1.0], "units": ["um"] * 3, "encoding": "gzip"}
+    nrrd.write(str(tmp_path / "bars.nrrd"), voxels, header)
+    trace(bars, tmp_path / "npy", on_bars(), quiet)
+    expected = files_of(tmp_path / "npy-results")
+    for kind in ("tif", "nrrd"):
+        trace(tmp_path / f"bars.{kind}", tmp_path / kind, on_bars(axes=None, resolution=None), quiet)
+        found = files_of(tmp_path / f"{kind}-results")
+        assert {name: found[name] for name in found if name != "trace.json"} == {
+            name: expected[name] for name in expected if name != "trace.json"
+        }
 
 
 def test_one_component(bars: Path, tmp_path: Path) -> None:
