@@ -30,7 +30,10 @@ _MOST_EDGES = 1 << 20
 
 @dataclass(frozen=True)
 class Levels:
-    """A surface at levels of detail, the finest first. scales: nm that a detail of each measures."""
+    """A surface at levels of detail, the finest first. scales: nm that an ordinary edge of each measures, ascending.
+
+    The viewer draws a level when its scale takes less than some pixels, 10 when nothing is said.
+    """
 
     meshes: tuple[Mesh, ...]
     scales: tuple[float, ...]
@@ -40,10 +43,10 @@ def levels_of(mesh: Mesh, most: int) -> Levels:
     """Return a mesh with coarser levels of detail, as many as are of use and not more than most in all.
 
     The finest level is the mesh as it is. The vertices of the others are joined on a grid of whole numbers, so that what is
-    closed stays closed, and moved by no more than about a detail.
+    closed stays closed, and hardly moved by more than an edge of the level.
     """
     low, edge = mesh.vertices.min(axis=0).astype(np.float64), _edge(mesh)
-    meshes, scales = [mesh], [edge * _COARSER ** (_FIRST - 1)]
+    meshes, scales = [mesh], [edge]
     surface = _on_grid(mesh, low, edge)
     for power in range(_FIRST, _FIRST + _TRIALS):
         if len(meshes) == most or len(meshes[-1].triangles) <= _FEW:
@@ -55,7 +58,7 @@ def levels_of(mesh: Mesh, most: int) -> Levels:
             surface = coarser
             vertices = coarser.vertices * (edge / STEPS) + low
             meshes.append(Mesh(vertices.astype(np.float32), coarser.triangles.astype(np.uint32)))
-            scales.append(edge * detail)
+            scales.append(max(scales[-1], _edge(meshes[-1])))
     return Levels(tuple(meshes), tuple(scales))
 
 

@@ -34,13 +34,13 @@ def ring() -> Mesh:
 
 
 def ball() -> Mesh:
-    """A surface whose edges are longer than its details."""
+    """A surface that fewer triangles tell as well."""
     sphere = trimesh.creation.icosphere(subdivisions=5, radius=1000)
     return mesh_of(sphere.vertices, sphere.faces)
 
 
 @pytest.mark.parametrize("made", [brain, ring, ball])
-def test_each_level_is_closed_and_as_near_as_a_detail(made: Any) -> None:
+def test_each_level_is_closed_and_nearer_than_its_edges_are_long(made: Any) -> None:
     mesh = made()
     levels = levels_of(mesh, 8)
     assert levels.meshes[0] is mesh
@@ -48,15 +48,15 @@ def test_each_level_is_closed_and_as_near_as_a_detail(made: Any) -> None:
     assert len(counts) > 2
     assert all(after <= before / 2 for before, after in pairwise(counts))
     assert counts[-1] <= 500
-    assert list(levels.scales) == sorted(set(levels.scales))
-    for level, detail in zip(levels.meshes[1:], levels.scales[1:], strict=True):
+    assert list(levels.scales) == sorted(levels.scales)
+    for level, edge in zip(levels.meshes[1:], levels.scales[1:], strict=True):
         assert boundary_edges(level) == 0
         assert 0 < level.volume < 1.1 * mesh.volume
-        there = distances(sampled(level.vertices, level.triangles, 5000), mesh.vertices, mesh.triangles, detail / 10)
-        back = distances(sampled(mesh.vertices, mesh.triangles, 5000), level.vertices, level.triangles, detail / 10)
+        there = distances(sampled(level.vertices, level.triangles, 5000), mesh.vertices, mesh.triangles, edge / 20)
+        back = distances(sampled(mesh.vertices, mesh.triangles, 5000), level.vertices, level.triangles, edge / 20)
         apart = np.concatenate([there, back])
-        assert np.percentile(apart, 99) <= detail
-        assert apart.max() <= 2 * detail
+        assert np.percentile(apart, 99) <= 0.6 * edge
+        assert apart.max() <= edge
 
 
 def test_what_is_small_has_one_level() -> None:
@@ -87,7 +87,7 @@ def test_the_same_surface_has_the_same_levels_wherever_it_lies() -> None:
     mesh, by = ball(), np.array([4096, -8192, 1 << 20], np.float32)
     rounded = Mesh(np.rint(mesh.vertices * 4) / np.float32(4), mesh.triangles)
     here, there = levels_of(rounded, 8), levels_of(Mesh(rounded.vertices + by, mesh.triangles), 8)
-    assert here.scales == there.scales
+    np.testing.assert_allclose(here.scales, there.scales, rtol=1e-3)
     for one, other in zip(here.meshes, there.meshes, strict=True):
         np.testing.assert_array_equal(one.triangles, other.triangles)
         np.testing.assert_allclose(one.vertices + by, other.vertices, atol=0.07)
