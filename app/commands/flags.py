@@ -55,6 +55,11 @@ class Form:
     models: Mapping[str, type[Options]]
     own: type[Options]
 
+    @property
+    def fields(self) -> dict[str, FieldInfo]:
+        """The fields of the options by name."""
+        return {option.name: option.field for option in self.options}
+
     def keywords(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the command's keyword arguments for flags by their parameters. Raises OptionError for the first refused."""
         own = options_from(self.own, {name: given[name] for name in self.own.model_fields if name in given}, self._name)

@@ -21,7 +21,7 @@ UPLOADS = f"{PRIVATE}/uploads"
 JOBS = f"{PRIVATE}/jobs"
 """Where the server keeps its jobs there."""
 
-_OUTPUTS = frozenset({("mesh", "export"), ("skeletonize", "swc"), ("label", "table")})
+_OUTPUTS = frozenset({("mesh", "export"), ("skeletonize", "swc"), ("label", "table"), ("trace", "image"), ("trace", "results")})
 """Options that name a file or folder to write."""
 _NO_PATHS = frozenset({"array", "scale", "executor", "memory", "axes", "threshold", "segments"})
 """Options that take a text and never a path."""

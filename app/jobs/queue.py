@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -70,30 +71,33 @@ class Queue:
         self._at_once = at_once
         self._running: dict[int, _Running] = {}
         self._stopping = threading.Event()
-        self._woken, self._wake = os.pipe()
-        os.set_blocking(self._wake, False)
-        os.set_blocking(self._woken, False)
+        self._wakes: tuple[int, int] | None = None
         # The kernel ends a job's process when the thread that started it ends, so this one lasts.
         self._thread = threading.Thread(target=self._run, name="glassine-queue", daemon=True)
 
     def open(self) -> None:
         """Begin."""
+        self._wakes = os.pipe()
+        for end in self._wakes:
+            os.set_blocking(end, False)
         self._thread.start()
 
     def wake(self) -> None:
         """Look at once for what there is to do."""
-        try:
-            os.write(self._wake, b"!")
-        except BlockingIOError:
-            return  # it is awake
+        if self._wakes is not None:
+            with suppress(BlockingIOError):  # it is awake
+                os.write(self._wakes[1], b"!")
 
     def close(self) -> None:
         """End what runs, which is interrupted so, and let another process have the queue."""
+        if self._wakes is None:
+            return
         self._stopping.set()
         self.wake()
         self._thread.join()
-        os.close(self._wake)
-        os.close(self._woken)
+        ends, self._wakes = self._wakes, None
+        for end in ends:
+            os.close(end)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -104,7 +108,7 @@ class Queue:
             try:
                 self._store.interrupt()
                 while not self._stopping.is_set():
-                    self._look()
+                    self.look()
             except Exception:
                 # Such as a full disk: what ran is interrupted and taken up again when the store can be written.
                 _log.exception("the queue of jobs has to begin again")
@@ -124,21 +128,21 @@ class Queue:
             return None
 
     def _sleep(self, seconds: float) -> None:
-        wait([self._woken], seconds)
-        self._drain()
+        self._wait([], seconds)
 
-    def _drain(self) -> None:
-        try:
-            os.read(self._woken, 1 << 16)
-        except BlockingIOError:
+    def _wait(self, telling: list[int], seconds: float) -> None:
+        """Wait until one of these descriptors can be read, or this queue is woken."""
+        if self._wakes is None:
             return
+        wait([self._wakes[0], *telling], seconds)
+        with suppress(BlockingIOError):
+            os.read(self._wakes[0], 1 << 16)
 
-    def _look(self) -> None:
-        """Start what can be started, then wait for news of what runs and take note of them."""
+    def look(self) -> None:
+        """Start what can be started, then wait a moment for news of what runs, where the queue is open, and take note of them."""
         self._start_waiting()
         telling = [running.process.fileno() for running in self._running.values() if running.process.has_more]
-        wait([self._woken, *telling], _LOOK_SECONDS)
-        self._drain()
+        self._wait(telling, _LOOK_SECONDS)
         for running in list(self._running.values()):
             ended = running.process.has_ended()
             self._listen(running)
