@@ -120,7 +120,7 @@ def _pieces(labels: NDArray[Any], task: BlockTask) -> _Pieces:
     spots: dict[int, list[Triple]] = {}
     contacts: dict[int, list[NDArray[np.int64]]] = {}
     for axis, side, shared in _faces(task):
-        plane: NDArray[np.uint32] = np.take(numbers, side, axis)
+        plane: NDArray[np.uint32] = np.moveaxis(numbers, axis, 0)[side]
         level = numbers.shape[axis] - 1 if side else 0
         for number, first, middle in _spots(plane):
             x, y, z = np.insert(middle, axis, level).tolist()
