@@ -9,6 +9,9 @@ export function chosenFiles(input) {
 export async function droppedFiles(transfer) {
   // The entries have to be taken at once: the list is empty as soon as the event is over.
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
+  const files = [...transfer.files].map((file) => ({ path: file.name, file }));
+  // What does not come from a disk (a picture of another page) has no entry.
+  if (entries.length === 0) return asOne(files);
   return asOne((await Promise.all(entries.map((entry) => filesOf(entry, "")))).flat());
 }
 

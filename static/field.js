@@ -38,6 +38,11 @@ export class Field {
     else this.control.value = text;
   }
 
+  /** Whether something is wrong with the field. */
+  get isWrong() {
+    return !this.error.hidden;
+  }
+
   /** Show what is wrong with the field, nothing when the sentence is empty. */
   tell(sentence) {
     setTextOrHide(this.error, sentence);

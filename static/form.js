@@ -1,7 +1,7 @@
 // The form of one command: the fields of its arguments and options, and what they say.
 
 import { argumentFields, lines } from "/static/argument.js";
-import { element } from "/static/elements.js";
+import { byId, element, setTextOrHide } from "/static/elements.js";
 import { optionField } from "/static/field.js";
 
 /** Options that are asked for at once; all others are folded. */
@@ -66,12 +66,26 @@ export class CommandForm {
     return this.arguments.find((field) => (names.includes(field.name) || field.name === "dataset") && field.value === null) ?? null;
   }
 
+  /** Show a sentence beside the field that it is about, which is returned, or by itself; nothing when it is empty. */
+  tellRefusal(sentence) {
+    this.clearErrors();
+    const field = sentence ? this.refused(sentence) : null;
+    field?.tell(sentence);
+    setTextOrHide(byId("new-problem"), field ? "" : sentence);
+    return field;
+  }
+
   /** Return the field that a refusal is about: the one whose flag, or else whose text, the sentence names; null if it names none. */
   refused(sentence) {
     const flags = sentence.match(/--[a-z][a-z-]*/g) ?? [];
     const named = flags.map((flag) => this.options.find((field) => field.flag === flag)).find(Boolean);
     const texts = this.arguments.filter((field) => field.value !== null && sentence.includes(field.value.split("/").at(-1)));
     return named ?? texts[0] ?? null;
+  }
+
+  /** Return the first field that something is wrong with, null if there is none. */
+  wrong() {
+    return this.fields.find((field) => field.isWrong) ?? null;
   }
 
   /** Take all sentences about fields away. */

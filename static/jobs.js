@@ -50,6 +50,7 @@ function showSoon() {
 }
 
 function showLists() {
+  const focused = document.activeElement;
   const all = [...items.values()].sort((a, b) => b.job.id - a.job.id);
   const of = (test) => all.filter(({ job }) => test(job));
   const running = of((job) => job.state === "running");
@@ -61,6 +62,8 @@ function showLists() {
   byId("no-jobs").hidden = all.length > 0 || !byId("jobs-loading").hidden;
   byId("more-ended").hidden = ended.length <= endedShown;
   setText(byId("active"), running.length + waiting.length === 0 ? "" : String(running.length + waiting.length));
+  // A job that goes from one list to another loses the focus on its way.
+  if (focused !== document.activeElement && focused.isConnected) focused.focus();
   focusWanted();
 }
 
