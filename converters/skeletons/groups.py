@@ -22,7 +22,7 @@ from formats.skeletons.encoded import encode_skeleton
 from formats.skeletons.info import VertexAttribute
 from formats.skeletons.skeleton import RADIUS, VERTEX_TYPES, Skeleton
 
-ATTRIBUTES = (VertexAttribute(RADIUS, "float32"), VertexAttribute(VERTEX_TYPES, "uint8"))
+ATTRIBUTES = (VertexAttribute(RADIUS, "float32"), VertexAttribute(VERTEX_TYPES, "float32"))
 """What is stored at each vertex."""
 
 _SOMA = 1
@@ -117,7 +117,7 @@ def _of_segments(task: GroupTask) -> Iterator[tuple[int, list[Fragment]]]:
 def _skeleton(graph: Joined, task: GroupTask) -> Skeleton:
     """Return a skeleton in nm: the middle of voxel i lies at i + 0.5."""
     vertices = ((graph.places + 0.5) * np.array(task.scale.resolution)).astype(np.float32)
-    kinds = np.where(graph.radii >= task.joining.parameters.soma_acceptance_threshold, np.uint8(_SOMA), np.uint8(0))
+    kinds = np.where(graph.radii >= task.joining.parameters.soma_acceptance_threshold, np.float32(_SOMA), np.float32(0))
     return Skeleton(vertices, graph.edges.astype(np.uint32), {RADIUS: graph.radii, VERTEX_TYPES: kinds})
 
 

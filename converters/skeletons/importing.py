@@ -4,10 +4,8 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from converters.children import SHOWN
 from converters.errors import DamagedError, OptionError, SourceError
@@ -32,7 +30,7 @@ from formats.members import IDENTITY
 from formats.sharding.choice import hashed_sharding
 from formats.sharding.ids import shard_name
 from formats.skeletons.encoded import encode_skeleton
-from formats.skeletons.info import SkeletonInfo, VertexAttribute, encode_skeleton_info
+from formats.skeletons.info import DRAWN, SkeletonInfo, VertexAttribute, encode_skeleton_info
 from formats.skeletons.skeleton import Skeleton
 from formats.skeletons.swc import parse_swc
 
@@ -128,8 +126,7 @@ class _Run:
     def add(self, segment: int, files: Sequence[SegmentFile]) -> None:
         """Read the files of one segment and prepare its skeleton."""
         skeleton = _together([self._read(file.path) for file in files])
-        attributes = self.info.vertex_attributes
-        write_file(self.staging / str(segment), encode_skeleton(_with_types(skeleton, attributes), attributes))
+        write_file(self.staging / str(segment), encode_skeleton(skeleton, self.info.vertex_attributes))
         self.counted.append(_counts(segment, skeleton))
 
     def _read(self, path: Path) -> Skeleton:
@@ -161,12 +158,6 @@ def _together(skeletons: Sequence[Skeleton]) -> Skeleton:
         np.concatenate([skeleton.edges + np.uint32(start) for skeleton, start in zip(skeletons, starts, strict=True)]),
         {name: np.concatenate([skeleton.attributes[name] for skeleton in skeletons]) for name in skeletons[0].attributes},
     )
-
-
-def _with_types(skeleton: Skeleton, attributes: Sequence[VertexAttribute]) -> Skeleton:
-    """Return a skeleton whose attributes are of the types that the dataset stores."""
-    values: dict[str, NDArray[Any]] = {one.id: skeleton.attributes[one.id].astype(one.data_type) for one in attributes}
-    return replace(skeleton, attributes=values)
 
 
 def _counts(segment: int, skeleton: Skeleton) -> SegmentCounts:
@@ -206,14 +197,23 @@ def _info(target: Target[SkeletonInfo], options: ImportSkeletonOptions, segments
         raise OptionError(f"{target.folder}: its skeletons are files of their own; leave out --layout sharded to add to them")
     if there.transform != IDENTITY:
         raise OptionError(f"{target.folder}: its skeletons are moved by a transform, so none is added; import into a new folder")
-    known = {attribute.id for attribute in ATTRIBUTES}
-    other = next((one for one in there.vertex_attributes if one.id not in known or one.num_components != 1), None)
-    if other is not None:
-        raise OptionError(
-            f"{target.folder}: its skeletons have the attribute {other.id} ({other.num_components} x {other.data_type}), which "
-            "SWC files do not tell; import into a new folder"
-        )
+    _check_attributes(target.folder, there.vertex_attributes)
     return there
+
+
+def _check_attributes(folder: Path, attributes: Sequence[VertexAttribute]) -> None:
+    known = {attribute.id for attribute in ATTRIBUTES}
+    for one in attributes:
+        if one.data_type != DRAWN:
+            raise OptionError(
+                f"{folder}: its skeletons have the attribute {one.id} of {one.data_type}, and the viewer refuses any that is not "
+                f"{DRAWN}; import into a new folder"
+            )
+        if one.id not in known or one.num_components != 1:
+            raise OptionError(
+                f"{folder}: its skeletons have the attribute {one.id} ({one.num_components} x {one.data_type}), which SWC "
+                "files do not tell; import into a new folder"
+            )
 
 
 def _record(run: _Run, before: SkeletonRecord | None) -> SkeletonRecord:

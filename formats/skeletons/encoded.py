@@ -1,33 +1,30 @@
 """The bytes of one skeleton (docs/datasource/precomputed/skeletons.md, "encoded skeleton file format").
 
 Counts of vertices and edges, positions, edges, then the attributes in the order of the info with no padding between. The viewer
-takes the bytes as they lie, so that one of 4 bytes a number may not follow one of 2 or 1: writing demands that order.
+draws attributes of float32 alone, and refuses a layer with any other, whatever the format allows: writing demands float32.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from formats.errors import DecodeError, EncodeError
-from formats.skeletons.info import ATTRIBUTE_BYTES, VertexAttribute
+from formats.skeletons.info import ATTRIBUTE_BYTES, DRAWN, VertexAttribute
 from formats.skeletons.skeleton import Skeleton
 
 _HEAD_BYTES = 8
 _VERTEX_BYTES = 12
 _EDGE_BYTES = 8
 _MOST = (1 << 32) - 1
-_WIDEST = 4
-"""Bytes of a number that the viewer can draw."""
 
 
 def encode_skeleton(skeleton: Skeleton, attributes: Sequence[VertexAttribute]) -> bytes:
-    """Return the bytes of a skeleton with these attributes, in this order: those of 4 bytes a number first, then 2, then 1.
+    """Return the bytes of a skeleton with these attributes, in this order.
 
     Raises EncodeError for what the viewer would refuse or draw wrongly.
     """
-    _check_order(attributes)
+    _check_types(attributes)
     _check(skeleton)
     parts = [
         np.array([len(skeleton.vertices), len(skeleton.edges)], "<u4"),
@@ -71,13 +68,10 @@ def _check_places(vertices: NDArray[np.float32], edges: NDArray[np.uint32]) -> N
         raise DecodeError("a skeleton with vertices at places that are not finite")
 
 
-def _check_order(attributes: Sequence[VertexAttribute]) -> None:
-    widths = [ATTRIBUTE_BYTES[attribute.data_type] for attribute in attributes]
-    if any(width > _WIDEST for width in widths):
-        raise EncodeError("attributes of uint64, which the viewer cannot draw; use float32 or uint32")
-    if any(before < after for before, after in pairwise(widths)):
-        told = ", ".join(f"{attribute.id} {attribute.data_type}" for attribute in attributes)
-        raise EncodeError(f"attributes in the order {told}, expected those of 4 bytes first, then of 2, then of 1")
+def _check_types(attributes: Sequence[VertexAttribute]) -> None:
+    other = next((attribute for attribute in attributes if attribute.data_type != DRAWN), None)
+    if other is not None:
+        raise EncodeError(f"attribute {other.id} of {other.data_type}, expected {DRAWN}, the only type that the viewer draws")
 
 
 def _check(skeleton: Skeleton) -> None:

@@ -30,7 +30,9 @@ SKELETONS = "neuroglancer_skeletons"
 ATTRIBUTE_BYTES = {
     "float32": 4, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "uint64": 8,
 }  # fmt: skip
-"""What each data type of an attribute takes; the viewer reads uint64 and cannot draw it."""
+"""What each data type of an attribute takes."""
+DRAWN = "float32"
+"""The only data type of attributes that the viewer draws; it refuses a layer that has any other."""
 
 _MOST_COMPONENTS = 4
 

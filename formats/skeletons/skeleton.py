@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 RADIUS = "radius"
 """Distance in nm from a vertex to the nearest end of its segment, float32; the name that the viewer's users know."""
 VERTEX_TYPES = "vertex_types"
-"""SWC's types: 0 undefined, 1 soma, 2 axon, 3 basal and 4 apical dendrite, uint8; the name that cloud-volume gives them."""
+"""SWC's types: 0 undefined, 1 soma, 2 axon, 3 basal and 4 apical dendrite, float32 because the viewer draws nothing else; the
+name that cloud-volume gives them."""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Tracing:
         far = ~(np.abs(np.column_stack([points, radii])) < np.finfo(np.float32).max).all(axis=1)
         if far.any():
             raise DecodeError(f"line {self.lines[far][0]}: a place farther away than a float32 of nm can say; is the unit right?")
-        attributes: dict[str, NDArray[Any]] = {RADIUS: radii.astype(np.float32), VERTEX_TYPES: self.kinds}
+        attributes: dict[str, NDArray[Any]] = {RADIUS: radii.astype(np.float32), VERTEX_TYPES: self.kinds.astype(np.float32)}
         return Skeleton(points.astype(np.float32), self.edges, attributes)
 
 
@@ -106,7 +106,7 @@ def format_swc(skeleton: Skeleton, unit: str, name: str) -> str:
     numbers[order] = np.arange(1, len(order) + 1)
     places = skeleton.vertices.astype(np.float64) / length
     radii = np.asarray(skeleton.attributes.get(RADIUS, np.zeros(len(places))), np.float64) / length
-    kinds = skeleton.attributes.get(VERTEX_TYPES, np.zeros(len(places), np.uint8))
+    kinds = np.asarray(skeleton.attributes.get(VERTEX_TYPES, np.zeros(len(places)))).astype(np.int64)
     meta = json.dumps({"id": name, "name": name, "units": f"1 {_LONG[unit]}"})
     lines = [f"# segment {name}", f"# unit: {unit}", f"# Meta: {meta}", "# id type x y z radius parent"]
     for vertex in order.tolist():

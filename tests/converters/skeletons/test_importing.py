@@ -315,8 +315,13 @@ def test_what_cannot_be_added_to(tmp_path: Path) -> None:
         import_skeletons(source, tmp_path / "alone", options(layout="sharded"))
     members = info(tmp_path / "alone")
     area = {"id": "area", "data_type": "float32", "num_components": 1}
+    types = {"id": "vertex_types", "data_type": "uint8", "num_components": 1}
     for told, said in (
         ({"transform": [2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]}, "its skeletons are moved by a transform, so none is added"),
+        (
+            {"vertex_attributes": [types]},
+            "its skeletons have the attribute vertex_types of uint8, and the viewer refuses any that is not float32; import into",
+        ),
         ({"vertex_attributes": [area]}, "its skeletons have the attribute area (1 x float32), which SWC files do not tell"),
     ):
         (tmp_path / "alone" / "info").write_text(json.dumps({**members, **told}))
@@ -328,6 +333,7 @@ def test_what_cannot_be_added_to(tmp_path: Path) -> None:
 def test_attributes_are_stored_as_the_dataset_has_them(tmp_path: Path) -> None:
     import_skeletons([swc(tmp_path / "1.swc")], tmp_path / "out", options())
     attributes = [{"id": "vertex_types", "data_type": "float32", "num_components": 1}]
+    assert info(tmp_path / "out")["vertex_attributes"][1:] == attributes
     (tmp_path / "out" / "info").write_text(json.dumps({**info(tmp_path / "out"), "vertex_attributes": attributes}))
     import_skeletons([swc(tmp_path / "2.swc")], tmp_path / "out", options())
     assert read(tmp_path / "out", 2).attributes["vertex_types"].tolist() == [1, 3, 3, 3]

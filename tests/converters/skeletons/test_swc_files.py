@@ -65,7 +65,7 @@ def test_navis_finds_the_soma(dataset: Path, tmp_path: Path) -> None:
 def test_a_skeleton_that_is_no_tree(dataset: Path, tmp_path: Path) -> None:
     make_skeletons(dataset, options(overwrite=True), quiet)
     reader = open_skeletons(dataset / "skeletons")
-    radii, kinds = np.ones(3, np.float32), np.zeros(3, np.uint8)
+    radii, kinds = np.ones(3, np.float32), np.zeros(3, np.float32)
     ring = Skeleton(
         np.eye(3, dtype=np.float32), np.array([[0, 1], [1, 2], [2, 0]], np.uint32), {"radius": radii, "vertex_types": kinds}
     )

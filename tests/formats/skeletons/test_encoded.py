@@ -34,8 +34,14 @@ BY_HAND = (
 SKELETON = Skeleton(VERTICES, EDGES, VALUES)
 
 
+GIRTH = VertexAttribute("girth", "float32", 2)
+DRAWN = Skeleton(VERTICES, EDGES, {"radius": VALUES["radius"], "girth": np.array([[1, 2], [3, 4], [5, 6]], np.float32)})
+
+
 def test_the_bytes_of_a_skeleton_by_hand() -> None:
-    assert encode_skeleton(SKELETON, [RADIUS, PLACE, KIND]) == BY_HAND
+    head = BY_HAND[: 8 + 36 + 16]
+    assert encode_skeleton(SKELETON, [RADIUS]) == head + struct.pack("<3f", 1.5, 2, 3)
+    assert encode_skeleton(DRAWN, [GIRTH, RADIUS]) == head + struct.pack("<9f", 1, 2, 3, 4, 5, 6, 1.5, 2, 3)
 
 
 def test_bytes_made_by_hand_are_read() -> None:
@@ -59,12 +65,10 @@ def listed(attributes: list[VertexAttribute]) -> list[dict[str, Any]]:
 
 
 def test_osteoid_reads_ours() -> None:
-    read = osteoid.Skeleton.from_precomputed(
-        encode_skeleton(SKELETON, [RADIUS, PLACE, KIND]), vertex_attributes=listed([RADIUS, PLACE, KIND])
-    )
+    read = osteoid.Skeleton.from_precomputed(encode_skeleton(DRAWN, [RADIUS, GIRTH]), vertex_attributes=listed([RADIUS, GIRTH]))
     np.testing.assert_array_equal(read.vertices, VERTICES)
     np.testing.assert_array_equal(read.edges, EDGES)
-    for name, values in VALUES.items():
+    for name, values in DRAWN.attributes.items():
         np.testing.assert_array_equal(getattr(read, name), values)
 
 
@@ -117,14 +121,11 @@ def test_any_bytes_are_a_skeleton_or_an_error(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("attributes", "sentence"),
     [
-        (
-            [KIND, RADIUS],
-            "attributes in the order kind uint8, radius float32, expected those of 4 bytes first, then of 2, then of 1",
-        ),
-        ([VertexAttribute("id", "uint64")], "attributes of uint64, which the viewer cannot draw; use float32 or uint32"),
+        ([RADIUS, KIND], "attribute kind of uint8, expected float32, the only type that the viewer draws"),
+        ([VertexAttribute("id", "uint64")], "attribute id of uint64, expected float32, the only type that the viewer draws"),
         ([VertexAttribute("girth", "float32")], "no attribute girth, expected radius, at, kind and nothing else"),
-        ([VertexAttribute("at", "int16")], r"attribute at of shape \(3, 2\), expected \(3,\)"),
-        ([VertexAttribute("kind", "int8")], "attribute kind of uint8, expected int8"),
+        ([VertexAttribute("at", "float32")], r"attribute at of shape \(3, 2\), expected \(3,\)"),
+        ([VertexAttribute("kind", "float32")], "attribute kind of uint8, expected float32"),
     ],
 )
 def test_attributes_that_the_viewer_would_draw_wrongly(attributes: list[VertexAttribute], sentence: str) -> None:

@@ -120,7 +120,7 @@ def branched() -> Skeleton:
     vertices = np.array([[0, 0, 0], [1000, 0, 0], [2000, 500, 0], [2000, -500, 0], [9000, 0, 0], [9000, 0, 250]], np.float32)
     edges = np.array([[0, 1], [1, 2], [3, 1], [5, 4]], np.uint32)
     radii = np.array([100, 800, 100, 100, 50, 60], np.float32)
-    return Skeleton(vertices, edges, {"radius": radii, "vertex_types": np.array([0, 1, 3, 3, 2, 2], np.uint8)})
+    return Skeleton(vertices, edges, {"radius": radii, "vertex_types": np.array([0, 1, 3, 3, 2, 2], np.float32)})
 
 
 def test_the_text_of_a_skeleton() -> None:
@@ -152,7 +152,7 @@ def forests(draw: st.DrawFn) -> Skeleton:
     radii = draw(st.lists(st.floats(0, 2.0**20, width=32), min_size=count, max_size=count))
     kinds = draw(st.lists(st.integers(0, 255), min_size=count, max_size=count))
     edges = np.array([(n, p) for n, p in enumerate(parents) if p >= 0], np.uint32).reshape(-1, 2)
-    attributes = {"radius": np.array(radii, np.float32), "vertex_types": np.array(kinds, np.uint8)}
+    attributes = {"radius": np.array(radii, np.float32), "vertex_types": np.array(kinds, np.float32)}
     return Skeleton(np.array(places, np.float32), edges, attributes)
 
 
