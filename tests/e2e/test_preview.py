@@ -70,7 +70,13 @@ def opened(viewer: Any, url: str, name: str) -> None:
     viewer.open(viewer_link([Layer(name, info)], url))
 
 
-@pytest.mark.parametrize("layout", ["nested", "sharded"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "sharded",
+        pytest.param("nested", marks=pytest.mark.skipif(not os.environ.get("GLASSINE_SLOW"), reason="set GLASSINE_SLOW=1")),
+    ],
+)
 def test_the_picture_is_there_at_once_and_fills_in_by_itself(
     viewer, serving: Callable[[Path], Any], source: Path, volume: Any, tmp_path: Path, layout: str
 ):
@@ -118,3 +124,38 @@ def test_a_conversion_that_is_no_more_at_work_is_not_shown(serving: Callable[[Pa
             assert time.monotonic() < deadline
             time.sleep(0.1)
     assert os.listdir(root / "large") == [".glassine"]
+
+
+def test_view_opens_the_source_at_once_and_goes_on_where_it_was(
+    viewer, started: Callable[..., Any], volume: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("GLASSINE_CACHE", str(tmp_path / "cache"))
+    twice = np.concatenate([volume, volume], axis=2)
+    np.save(tmp_path / "scan.npy", np.ascontiguousarray(twice.T))
+    command = ("view", tmp_path / "scan.npy", "--no-browser", *OPTIONS)
+    with started(*command) as process:
+        viewer.open(link_of(process))
+        viewer.wait()
+        viewer.assert_panels_filled()
+        places = np.random.default_rng(7).integers(0, twice.shape, (20, 3))
+        assert viewer.values("scan", 0, places) == [str(twice[tuple(place)]) for place in places]
+        (dataset,) = (tmp_path / "cache").glob("*/scan")
+        while not (dataset / "info").exists() and blocks_done(dataset) < 20:
+            time.sleep(0.1)
+    if (dataset / "info").exists():
+        pytest.skip("this machine had converted all before it was looked at")
+    done = blocks_done(dataset)
+    assert done >= 20
+    with started(*command) as process:
+        link_of(process)
+        while not (dataset / "info").exists() and blocks_done(dataset) == done:
+            time.sleep(0.1)
+    assert (dataset / "info").exists() or blocks_done(dataset) > done, "it goes on with what was done"
+
+
+def link_of(process: Any) -> str:
+    """Return the link that a command prints among what it says."""
+    for line in process.stdout:
+        if line.startswith("http"):
+            return str(line).strip()
+    raise AssertionError("the command ended without a link")
