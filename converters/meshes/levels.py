@@ -30,9 +30,9 @@ _MOST_EDGES = 1 << 20
 
 @dataclass(frozen=True)
 class Levels:
-    """A surface at levels of detail, the finest first. scales: nm that an ordinary edge of each measures, ascending.
+    """A surface at levels of detail, the finest first. scales: nm that a detail of each measures, ascending.
 
-    The viewer draws a level when its scale takes less than some pixels, 10 when nothing is said.
+    The viewer draws the coarsest level whose details are smaller than a pixel, unless it is told of more pixels.
     """
 
     meshes: tuple[Mesh, ...]
@@ -43,10 +43,10 @@ def levels_of(mesh: Mesh, most: int) -> Levels:
     """Return a mesh with coarser levels of detail, as many as are of use and not more than most in all.
 
     The finest level is the mesh as it is. The vertices of the others are joined on a grid of whole numbers, so that what is
-    closed stays closed, and hardly moved by more than an edge of the level.
+    closed stays closed, and few of them are moved by more than a detail.
     """
     low, edge = mesh.vertices.min(axis=0).astype(np.float64), _edge(mesh)
-    meshes, scales = [mesh], [edge]
+    meshes, scales = [mesh], [edge * _COARSER ** (_FIRST - 1)]
     surface = _on_grid(mesh, low, edge)
     for power in range(_FIRST, _FIRST + _TRIALS):
         if len(meshes) == most or len(meshes[-1].triangles) <= _FEW:
@@ -58,7 +58,7 @@ def levels_of(mesh: Mesh, most: int) -> Levels:
             surface = coarser
             vertices = coarser.vertices * (edge / STEPS) + low
             meshes.append(Mesh(vertices.astype(np.float32), coarser.triangles.astype(np.uint32)))
-            scales.append(max(scales[-1], _edge(meshes[-1])))
+            scales.append(edge * detail)
     return Levels(tuple(meshes), tuple(scales))
 
 

@@ -102,10 +102,11 @@ _INSIDE = """
         for (const [key, fragment] of source.fragmentSource.chunks) {
           const slash = key.indexOf("/"), segment = key.slice(0, slash), data = fragment.meshData.vertexPositions;
           const manifest = source.chunks.get(segment).manifest;
-          let place = (v, axis) => v, count = data.length / 3, at = i => data[i];
+          let level = 0, place = (v, axis) => v, count = data.length / 3, at = i => data[i];
           if (manifest) {
             // Whole numbers within a node of the octree, 16 bits each, or three of 10 bits in a word.
             const [lod, node] = key.slice(slash + 1).split(":").map(Number), packed = data instanceof Uint32Array;
+            level = lod;
             const steps = packed ? 1023 : 65535;
             if (packed) { count = data.length; at = i => (data[Math.floor(i / 3)] >>> (10 * (i % 3))) & 1023; }
             place = (v, axis) => manifest.chunkGridSpatialOrigin[axis] + manifest.vertexOffsets[3 * lod + axis]
@@ -117,10 +118,38 @@ _INSIDE = """
             low[i % 3] = Math.min(low[i % 3], length); high[i % 3] = Math.max(high[i % 3], length);
           }
           const triangles = fragment.meshData.indices.length / 3, onGpu = fragment.state === 0;
-          found.push({ segment, vertices: count, triangles, low, high, onGpu });
+          found.push({ segment, level, vertices: count, triangles, low, high, onGpu });
         }
       }
       return found;
+    },
+    gpuBytes: async () => {
+      let bytes = 0;
+      for (const counts of (await viewer.chunkQueueManager.getStatistics()).values())
+        for (let tier = 0; tier < 3; ++tier) bytes += counts[3 * tier + 2];
+      return bytes;
+    },
+    zoom: scale => { viewer.projectionScale.value = scale; },
+    skeletons: name => {
+      const found = new Map();
+      for (const renderLayer of find(name).layer.renderLayers) {
+        const source = renderLayer.base?.source;
+        for (const [segment, chunk] of source?.vertexAttributes && source.chunks || []) {
+          // Places, then each attribute, as they go onto the graphics card.
+          const { vertexAttributes: bytes, vertexAttributeOffsets: starts, numVertices } = chunk;
+          const values = (start, count) => Array.from(new Float32Array(bytes.slice(start, start + 4 * count).buffer));
+          const attributes = {};
+          [...source.vertexAttributes.keys()].forEach((id, i) => attributes[id] = values(starts[i + 1], numVertices));
+          const places = values(0, 3 * numVertices), edges = Array.from(chunk.indices), onGpu = chunk.state === 0;
+          found.set(segment, { segment, places, edges, attributes, onGpu });
+        }
+      }
+      return [...found.values()];
+    },
+    properties: name => {
+      const map = find(name).layer.displayState.segmentationGroupState.value.segmentPropertyMap.value;
+      return map.segmentPropertyMap.inlineProperties.properties.map(one =>
+        [one.id, one.type, Array.from(map.segmentPropertyMap.inlineProperties.ids, String), Array.from(one.values)]);
     },
     move: position => { viewer.position.value = Float32Array.from(position); },
     valuesAt: (name, positions) => positions.map(position =>
@@ -154,12 +183,25 @@ class ShownScale:
 
 @dataclass(frozen=True)
 class ShownMesh:
-    """What the viewer has of a segment's surface, all fragments that are loaded. low, high: nm of the dataset, x, y, z."""
+    """What the viewer has of a segment's surface, all fragments that are loaded.
+
+    levels: of detail, 0 the finest. low, high: nm of the dataset, x, y, z.
+    """
 
     vertices: int
     triangles: int
+    levels: frozenset[int]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ShownSkeleton:
+    """What the viewer has of a segment's skeleton. vertices: nm [n, 3]. edges: [m, 2]. attributes: float32 [n], by id."""
+
+    vertices: NDArray[np.float32]
+    edges: NDArray[np.int64]
+    attributes: dict[str, NDArray[np.float32]]
 
 
 @dataclass
@@ -225,6 +267,15 @@ class ViewerPage:
         self._ask("move", np.asarray(position, float).tolist())
         self.wait(layers)
 
+    def zoom(self, scale: float, layers: int = 1) -> None:
+        """Show so many of the view's units in the height of the 3-D panel and wait until that is drawn."""
+        self._ask("zoom", scale)
+        self.wait(layers)
+
+    def gpu_bytes(self) -> int:
+        """Return the memory of all chunks on the graphics card, as the viewer counts it."""
+        return int(self._ask("gpuBytes"))
+
     def values_at(self, layer: str, positions: Any) -> list[Any]:
         """Return, as text, the values that the viewer shows at positions in the view's units, of what it has loaded."""
         return list(self._ask("valuesAt", layer, np.asarray(positions, float).tolist()))
@@ -239,11 +290,28 @@ class ViewerPage:
             segment: ShownMesh(
                 sum(part["vertices"] for part in parts),
                 int(sum(part["triangles"] for part in parts)),
+                frozenset(part["level"] for part in parts),
                 np.min([part["low"] for part in parts], axis=0),
                 np.max([part["high"] for part in parts], axis=0),
             )
             for segment, parts in fragments.items()
         }
+
+    def skeletons(self, layer: str) -> dict[int, ShownSkeleton]:
+        """Return what the viewer decoded of each segment's skeleton and has on the graphics card."""
+        return {
+            int(one["segment"]): ShownSkeleton(
+                np.array(one["places"], np.float32).reshape(-1, 3),
+                np.array(one["edges"]).reshape(-1, 2),
+                {name: np.array(values, np.float32) for name, values in one["attributes"].items()},
+            )
+            for one in self._ask("skeletons", layer)
+            if one["onGpu"]
+        }
+
+    def properties(self, layer: str) -> dict[str, dict[int, Any]]:
+        """Return the segment properties that the viewer has: their values by id and segment."""
+        return {name: dict(zip(map(int, ids), values, strict=True)) for name, _, ids, values in self._ask("properties", layer)}
 
     def view(self) -> dict[str, Any]:
         """Return position, dimensions and scale (of the slices, units a pixel) as the viewer has them."""
