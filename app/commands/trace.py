@@ -6,10 +6,11 @@ from typing import Any
 from app.amounts import duration, lengths, voxels
 from app.commands.flags import with_flags
 from app.commands.telling import AsJson, Telling
+from converters.labels.conversion import LABELS, MASK, TABLE
 from converters.traces.conversion import TraceSummary
 from converters.traces.conversion import trace as trace_source
 from converters.traces.options import TraceOptions
-from converters.traces.results import LABELS, MASK, RECORD, SWC, TABLE
+from converters.traces.results import RECORD, SWC
 
 
 @with_flags

@@ -82,7 +82,7 @@ def encode_picture(colours: NDArray[np.uint8], pixels: Pixels) -> bytes:
     picture.paste(Image.fromarray(rows).resize((width, height), Image.Resampling.NEAREST), (0, 0))
     _draw_bar(picture, edge)
     file = io.BytesIO()
-    picture.save(file, "PNG", optimize=True)
+    picture.save(file, "PNG")
     return file.getvalue()
 
 

@@ -6,10 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from converters.errors import OptionError
+from converters.errors import DatasetError, OptionError
 from converters.executor import place_for_workers
-from converters.labels import conversion as labelling
-from converters.labels.conversion import LabelSummary, NothingKeptError, label
+from converters.labels.conversion import LABELS, MASK, TABLE, LabelSummary, NothingKeptError, label
 from converters.meshes.conversion import MeshSummary, make_meshes
 from converters.record import PRIVATE
 from converters.skeletons.conversion import SkeletonSummary, make_skeletons
@@ -28,7 +27,7 @@ from converters.traces.options import (
     reading_options,
     skeleton_options,
 )
-from converters.traces.results import LABELS, MASK, SWC, TABLE, Results
+from converters.traces.results import SWC, Results
 from converters.traces.table import Counts, Scaling, counts_of, write_table
 from converters.volumes.conversion import Summary, convert
 from converters.volumes.plan import source_options
@@ -67,6 +66,7 @@ def trace(place: Path | str, dataset: Path, options: TraceOptions, report: Repor
     """
     place, dataset = place_for_workers(place, options.executor), Path(place_for_workers(dataset, options.executor))
     source = open_source(place, source_options(reading_options(options)))
+    _check_outside(dataset, "--image", options.image)
     results = Results(_results_folder(dataset, options), _request(place, source, options))
     results.check(overwrite=options.overwrite)
     labels = _labelled(place, source, dataset, options, report)
@@ -85,10 +85,13 @@ def trace(place: Path | str, dataset: Path, options: TraceOptions, report: Repor
 
 def _results_folder(dataset: Path, options: TraceOptions) -> Path:
     whole = dataset if dataset.name not in ("", "..") else dataset.resolve()
-    folder = whole.with_name(f"{whole.name}-results") if options.results is None else options.results
-    if Path(os.path.abspath(folder)).is_relative_to(os.path.abspath(dataset)):
-        raise OptionError(f"--results {folder}: lies in the dataset, which is served; choose a folder outside of {dataset}")
-    return folder
+    _check_outside(dataset, "--results", options.results)
+    return whole.with_name(f"{whole.name}-results") if options.results is None else options.results
+
+
+def _check_outside(dataset: Path, flag: str, folder: Path | None) -> None:
+    if folder is not None and Path(os.path.abspath(folder)).is_relative_to(os.path.abspath(dataset)):
+        raise OptionError(f"{flag} {folder}: lies in the dataset of the labels; choose a folder outside of {dataset}")
 
 
 def _request(place: str, source: Source, options: TraceOptions) -> dict[str, Any]:
@@ -113,12 +116,19 @@ def _labelled(place: str, source: Source, dataset: Path, options: TraceOptions, 
 def _write_results(results: Results, dataset: Path, scaling: Scaling, report: Report) -> dict[str, Any]:
     """Write all files but the record, and return how many SWC files there are. Raises DatasetError, DiskFullError."""
     results.begin()
-    for name, of_labelling in ((MASK, labelling.MASK), (LABELS, labelling.LABELS)):
-        write_file(results.folder / name, (dataset / PRIVATE / of_labelling).read_bytes())
+    for name in (MASK, LABELS):
+        write_file(results.folder / name, _picture(dataset / PRIVATE / name))
     reader = open_skeletons(dataset / FOLDER)
     files = write_swc_files(reader, results.folder / SWC, "um", lambda done, total: report(Progress("swc", done, total, "files")))
-    write_table(results.folder / TABLE, dataset / PRIVATE / labelling.TABLE, _counts(reader), scaling)
+    write_table(results.folder / TABLE, dataset / PRIVATE / TABLE, _counts(reader), scaling)
     return {"swc_files": files}
+
+
+def _picture(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error}); label the volume again with --overwrite") from error
 
 
 def _counts(reader: SkeletonReader) -> dict[int, Counts]:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from converters.errors import DatasetExistsError, OptionError
+from converters.labels.conversion import LABELS, MASK, TABLE
 from converters.storage.files import raise_if_full, write_file
 
 RECORD = "trace.json"
 """What was asked for and what came of it; `done` is true when all the other files are there."""
-SWC, TABLE, MASK, LABELS = "swc", "components.csv", "mask.png", "labels.png"
+SWC = "swc"
+"""The folder of ID.swc; the other files are called as in a labelled dataset."""
 
 _SWC_FILE = re.compile(r"\d+\.swc", re.ASCII)
 _UNFINISHED = re.compile(r"\..*\.tmp", re.ASCII)

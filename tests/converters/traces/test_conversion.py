@@ -298,7 +298,13 @@ def even(folder: Path) -> None:
             nothing,
             {"results": "out/swc"},
             OptionError,
-            "--results out/swc: lies in the dataset, which is served; choose a folder",
+            "--results out/swc: lies in the dataset of the labels; choose a folder outside of out",
+        ),
+        (
+            nothing,
+            {"image": "./out"},
+            OptionError,
+            "--image out: lies in the dataset of the labels; choose a folder outside of out",
         ),
     ],
 )
@@ -328,6 +334,7 @@ def test_a_folder_for_results_that_cannot_be_made(bars: Path, tmp_path: Path) ->
 def test_a_table_that_is_gone_is_told(bars: Path, tmp_path: Path) -> None:
     trace(bars, tmp_path / "out", on_bars(), quiet)
     shutil.rmtree(tmp_path / "out-results")
-    (tmp_path / "out/.glassine/components.csv").unlink()
-    with pytest.raises(DatasetError, match=r"components\.csv: cannot be read .*; label the volume again with --overwrite"):
-        trace(bars, tmp_path / "out", on_bars(), quiet)
+    for name in ("components.csv", "mask.png"):
+        (tmp_path / "out/.glassine" / name).unlink()
+        with pytest.raises(DatasetError, match=rf"{name}: cannot be read .*; label the volume again with --overwrite"):
+            trace(bars, tmp_path / "out", on_bars(), quiet)
