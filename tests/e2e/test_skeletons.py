@@ -64,14 +64,12 @@ def assert_shown(viewer: Any, dataset: Path, folder: Path) -> dict[int, Any]:
 
 
 @pytest.mark.parametrize("layout", ["files", "sharded"])
-@pytest.mark.parametrize("meshed", [False, True], ids=["alone", "meshed"])
-def test_every_selected_segment_is_decoded_and_lies_in_its_voxels(
-    viewer, glassine: Callable[..., str], dataset: Any, server: tuple[Path, str], labels: Any, layout: str, meshed: bool
+def test_every_selected_segment_is_decoded_and_lies_in_its_voxels_and_its_mesh(
+    viewer, glassine: Callable[..., str], dataset: Any, server: tuple[Path, str], labels: Any, layout: str
 ):
     root, url = server
-    made = dataset(f"{layout}-{meshed}")
-    if meshed:
-        glassine("mesh", made, "--scale", SCALE)
+    made = dataset(layout)
+    glassine("mesh", made, "--scale", SCALE)
     glassine("skeletonize", made, "--scale", SCALE, "--dust-threshold", "50", "--const", "60", "--layout", layout)
     viewer.open(glassine("link", made, "--root", root, "--url", url).strip())
     viewer.wait()
@@ -81,19 +79,21 @@ def test_every_selected_segment_is_decoded_and_lies_in_its_voxels(
         assert len(skeleton.vertices) > 30
         voxels = np.floor(skeleton.vertices / RESOLUTION).astype(int) - OFFSET
         assert (labels[tuple(voxels.T)] == np.uint64(segment)).all()
-        if meshed:
-            mesh = viewer.meshes(made.name)[segment]
-            assert (skeleton.vertices.min(axis=0) >= mesh.low).all()
-            assert (skeleton.vertices.max(axis=0) <= mesh.high).all()
+        mesh = viewer.meshes(made.name)[segment]
+        assert (skeleton.vertices.min(axis=0) >= mesh.low).all()
+        assert (skeleton.vertices.max(axis=0) <= mesh.high).all()
     viewer.assert_clean()
 
 
-def test_the_viewer_lists_cable_lengths(viewer, glassine: Callable[..., str], dataset: Any, server: tuple[Path, str]):
+def test_skeletons_without_meshes_are_selected_and_their_cable_lengths_listed(
+    viewer, glassine: Callable[..., str], dataset: Any, server: tuple[Path, str]
+):
     root, url = server
     made = dataset("numbers")
     glassine("skeletonize", made, "--scale", SCALE, "--dust-threshold", "50", "--const", "60")
     viewer.open(glassine("link", made, "--root", root, "--url", url).strip())
     viewer.wait()
+    assert sorted(assert_shown(viewer, made, made / "skeletons")) == sorted(IDS)
     told, reader = viewer.properties(made.name), open_skeletons(made / "skeletons")
     assert list(told) == ["cable_length", "branch_points", "end_points"]
     for segment in IDS:
