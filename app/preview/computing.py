@@ -26,8 +26,13 @@ _INFO_SECONDS = 15.0
 """The same for an info: processes may have to start for it, and without it there is nothing to look at."""
 _LONGEST_SECONDS = 60.0
 """How long a client is told to come back: the viewer gives a chunk up after some minutes."""
+_FORGOTTEN_SECONDS = 20.0
+"""Who comes back does so sooner; later it is asked for anew."""
+_IDLE_SECONDS = 60.0
+"""How long the processes wait for more to do."""
 _MOST_PENDING = 400
 """What several viewers ask for at once; the 100 of each are answered in the order in which they came."""
+_MOST_ASKED = 10_000
 _NICE = 5
 
 
@@ -39,7 +44,8 @@ class Previews:
         self._longest = longest
         self._executor: Executor | None = None
         self._pending: dict[tuple[Run, str], asyncio.Future[bytes | None]] = {}
-        self._asked: OrderedDict[tuple[Run, str], float] = OrderedDict()
+        self._asked: OrderedDict[tuple[Run, str], tuple[float, float]] = OrderedDict()
+        self._idle: asyncio.TimerHandle | None = None
         self._kept: OrderedDict[tuple[Run, str], bytes | None] = OrderedDict()
         self._bytes = 0
 
@@ -56,7 +62,7 @@ class Previews:
         try:
             found = await self._get(key, self._patience)
         except TimeoutError:
-            if time.monotonic() - self._first_asked(key) < self._longest:
+            if self._asked_for(key) < self._longest:
                 raise
             return await self._background(run, name)
         self._asked.pop(key, None)
@@ -69,15 +75,23 @@ class Previews:
 
     def close(self) -> None:
         """End the processes as soon as what they are at is done."""
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
 
-    def _first_asked(self, key: tuple[Run, str]) -> float:
-        first = self._asked.setdefault(key, time.monotonic())
-        if len(self._asked) > 10_000:
+    def _asked_for(self, key: tuple[Run, str]) -> float:
+        """Return for how many seconds something has been asked for again and again, this time included."""
+        now = time.monotonic()
+        first, last = self._asked.pop(key, (now, now))
+        if now - last > _FORGOTTEN_SECONDS:
+            first = now
+        self._asked[key] = first, now
+        if len(self._asked) > _MOST_ASKED:
             self._asked.popitem(last=False)
-        return first
+        return now - first
 
     async def _get(self, key: tuple[Run, str], patience: float) -> bytes | None:
         if key in self._kept:
@@ -107,13 +121,19 @@ class Previews:
             raise
         finally:
             del self._pending[key]
+            self._close_when_idle()
         self._keep(key, found)
         return found
+
+    def _close_when_idle(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = None if self._pending else asyncio.get_running_loop().call_later(_IDLE_SECONDS, self.close)
 
     def _keep(self, key: tuple[Run, str], data: bytes | None) -> None:
         self._kept[key] = data
         self._bytes += len(data or b"")
-        while self._bytes > _KEPT_BYTES or len(self._kept) > 10_000:
+        while self._bytes > _KEPT_BYTES or len(self._kept) > _MOST_ASKED:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= len(oldest or b"")
 

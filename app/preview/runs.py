@@ -61,7 +61,8 @@ def place_of_run(root: str, path: str) -> str | None:
 def run_at(root: str, folder: str) -> Run | None:
     """Return the conversion that writes the dataset in a folder below root; None unless it is at work now.
 
-    What a stranger's folder says is not believed: a process of this machine holds the folder's lock, or it names nothing.
+    What a stranger's folder says is not believed, for the source that it names will be read: a process of this machine has to
+    hold the folder's lock, and the request has to be of this process' own user, or the superuser.
     """
     dataset = os.path.realpath(root + folder)
     private = Path(dataset, PRIVATE)
@@ -70,12 +71,13 @@ def run_at(root: str, folder: str) -> Run | None:
     try:
         with (private / _BEGUN).open("rb") as file:
             begun = file.read(_LARGEST_REQUEST + 1)
+            is_ours = os.fstat(file.fileno()).st_uid in (os.geteuid(), 0)
         folders = [
             entry.path for entry in os.scandir(private) if entry.name.startswith(_RUN) and entry.is_dir(follow_symlinks=False)
         ]
     except OSError:
         return None
-    if len(begun) > _LARGEST_REQUEST or len(folders) != 1:
+    if not is_ours or len(begun) > _LARGEST_REQUEST or len(folders) != 1:
         return None
     return Run(dataset, begun, folders[0])
 

@@ -159,3 +159,37 @@ def link_of(process: Any) -> str:
         if line.startswith("http"):
             return str(line).strip()
     raise AssertionError("the command ended without a link")
+
+
+@pytest.mark.skipif(not os.environ.get("GLASSINE_SLOW"), reason="takes six minutes; set GLASSINE_SLOW=1")
+@pytest.mark.timeout(1200)
+def test_no_chunk_fails_where_the_source_is_being_unpacked_for_longer_than_the_viewer_asks(
+    viewer, serving: Callable[[Path], Any], volume: Any, tmp_path: Path
+):
+    import nibabel
+
+    large = np.tile(volume, (1, 2, 4))
+    image = nibabel.Nifti1Image(large, np.eye(4))
+    image.header.set_xyzt_units("micron")
+    nibabel.save(image, tmp_path / "large.nii.gz")
+    root = tmp_path / "served"
+    command = (sys.executable, "-m", "app.entry", "convert", str(tmp_path / "large.nii.gz"), str(root / "large"))
+    with serving(root) as url:
+        process = subprocess.Popen([*command, "--chunk-size", "64,64,64"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            while not list((root / "large/.glassine").glob("run-*/spool/.*.tmp")):
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.send_signal(signal.SIGSTOP)
+            opened(viewer, url, "large")
+            time.sleep(330)
+            process.send_signal(signal.SIGCONT)
+            assert process.wait(240) == 0
+        finally:
+            process.kill()
+            process.wait(30)
+        viewer.page.wait_for_timeout(10_000)
+        viewer.wait()
+        places = np.random.default_rng(8).integers(0, large.shape, (20, 3))
+        assert viewer.values("large", 0, places) == [str(large[tuple(place)]) for place in places]
+        viewer.assert_panels_filled()

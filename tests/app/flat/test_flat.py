@@ -266,44 +266,29 @@ def test_skeletons_that_cloud_volume_wrote(tmp_path: Path, sharding: Sharding) -
 
 
 def test_multi_resolution_meshes(tmp_path: Path) -> None:
-    sharding = Sharding(0, 1, 1, "murmurhash3_x86_128", "gzip", "gzip")
-    fragments = [b"first fragment", b"", b"second"]
+    sharding = Sharding(0, 0, 0, "identity", "raw", "gzip")
+    fragments = b"first fragment" + b"second"
     levels = (
         LevelOfDetail(1.0, (0.0, 0.0, 0.0), np.array([[0, 0, 0], [1, 0, 0]], np.uint32), np.array([14, 0], np.uint32)),
         LevelOfDetail(2.0, (0.0, 0.0, 0.0), np.zeros((1, 3), np.uint32), np.array([6], np.uint32)),
     )
     manifest = encode_manifest(Manifest((8.0, 8.0, 8.0), (0.0, 0.0, 0.0), levels))
-    # cloud-volume's writer has the manifests only: what lies before each is put into the file behind the shard index.
-    [(name, shard)] = specification(sharding).synthesize_shards({5: manifest}).items()
-    head, gap = 16 << sharding.minishard_bits, b"".join(fragments)
-    moved = np.frombuffer(shard[:head], "<u8").reshape(-1, 2)
-    moved = np.where(moved[:, :1] == moved[:, 1:], moved, moved + len(gap))
-    index = gzip.decompress(shard[head:][int(moved.max(initial=0)) * 0 + _index_begin(shard, head) :])
-    rows = np.frombuffer(index, "<u8").reshape(3, -1).copy()
-    rows[1, 0] += len(gap)
-    packed = gzip.compress(rows.tobytes())
-    begin = _index_begin(shard, head)
-    body_bytes = gap + shard[head : head + begin]
-    moved = np.where(moved[:, :1] == moved[:, 1:], 0, np.array([len(body_bytes), len(body_bytes) + len(packed)], np.uint64))
+    stored = gzip.compress(manifest)
+    data = b"something else" + fragments + stored
+    # One id, 5; its data begins behind the fragments, which no index tells of.
+    index = np.array([5, len(data) - len(stored), len(stored)], "<u8").tobytes()
+    shard = np.array([len(data), len(data) + len(index)], "<u8").tobytes() + data + index
     info = {"@type": "neuroglancer_multilod_draco", "vertex_quantization_bits": 16, "lod_scale_multiplier": 1.0}
-    files = {
-        "v/mesh/info": json.dumps({**info, "sharding": sharding_members(sharding)}).encode(),
-        f"v/mesh/{name}": moved.astype("<u8").tobytes() + body_bytes + packed,
-    }
-    with serving(tmp_path, files) as served:
+    written = json.dumps({**info, "sharding": sharding_members(sharding)}).encode()
+    with serving(tmp_path, {"v/mesh/info": written, "v/mesh/0.shard": shard}) as served:
         assert json.loads(served.ask("/flat/v/mesh/info").body) == info
         assert served.ask("/flat/v/mesh/5.index").body == manifest
         answer = served.ask("/flat/v/mesh/5")
-        assert (answer.status, answer.body, answer.headers["Accept-Ranges"]) == (200, gap, "bytes")
+        assert (answer.status, answer.body, answer.headers["Accept-Ranges"]) == (200, fragments, "bytes")
         answer = served.ask("/flat/v/mesh/5", Range="bytes=14-19", Accept_Encoding="gzip")
         assert (answer.status, answer.body, answer.headers["Content-Range"]) == (206, b"second", "bytes 14-19/20")
         assert answer.headers["Content-Encoding"] is None
         assert served.ask("/flat/v/mesh/6").status == served.ask("/flat/v/mesh/6.index").status == 404
-
-
-def _index_begin(shard: bytes, head: int) -> int:
-    """Return where the only minishard index of a shard begins, behind the shard index."""
-    return next(int(start) for start, end in np.frombuffer(shard[:head], "<u8").reshape(-1, 2) if start != end)
 
 
 # What cannot be read ------------------------------------------------------------------------------------------------------------

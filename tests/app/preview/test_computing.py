@@ -178,3 +178,38 @@ def test_only_so_many_wait_at_once(computed: Callable[..., list[str]], monkeypat
         return [str(error) for error in asked]
 
     assert in_a_loop(previews, ask).count("many others are waiting") == 6
+
+
+def test_processes_end_when_there_is_nothing_to_do(
+    computed: Callable[..., list[str]], threads: list[ThreadPoolExecutor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(computing, "_IDLE_SECONDS", 0.05)
+    computed(lambda name: b"chunk")
+    previews = Previews()
+
+    async def ask() -> None:
+        for name in ("a", "b"):
+            await previews.chunk(RUN, name)
+            await asyncio.sleep(0.1)
+
+    in_a_loop(previews, ask)
+    assert len(threads) == 2
+
+
+def test_what_is_asked_for_anew_after_a_while_has_all_its_time_again(
+    computed: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(name: str) -> bytes:
+        raise NotReadyError("not yet")
+
+    computed(answer)
+    monkeypatch.setattr(computing, "_FORGOTTEN_SECONDS", 0.05)
+    previews = Previews(longest=0.08)
+
+    async def ask() -> None:
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await previews.chunk(RUN, CHUNK)
+            await asyncio.sleep(0.1)
+
+    in_a_loop(previews, ask)

@@ -130,6 +130,14 @@ def test_a_run_that_is_not_at_work_is_not_believed(site: Served, source: Path, w
     assert site.ask("/data/dead/info").status == 404
 
 
+def test_a_run_of_another_user_is_not_believed(site: Served, writing: Writing) -> None:
+    held, _ = writing(site.root / "others")
+    if os.geteuid() != 0:
+        pytest.skip("only the superuser can give a file away")
+    os.chown(held.dataset / ".glassine/begun.json", 12345, -1)
+    assert site.ask("/data/others/info").status == 404
+
+
 def test_a_run_outside_of_the_root_is_not_shown(site: Served, writing: Writing, tmp_path: Path) -> None:
     writing(tmp_path / "outside")
     (site.root / "link").symlink_to(tmp_path / "outside")
