@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +151,41 @@ def test_a_record_that_cannot_be_read(dataset: Path) -> None:
     (dataset / ".glassine/skeletons.json").write_text('{"limited": []}')
     with pytest.raises(DatasetError, match=r"skeletons\.json: not a record of glassine \(.*\); make the skeletons again with"):
         read_skeleton_record(dataset)
+
+
+class Killed(BaseException):
+    """Ends a run where it is."""
+
+
+@pytest.mark.parametrize("left", range(1, 8))
+def test_a_run_that_was_killed_while_it_published_is_finished(left: int, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """left: renamings that were still to come."""
+    give_names(dataset, "segment_properties")
+    before, rename, count = {path: path.read_bytes() for path in dataset.rglob("info")}, os.replace, 0
+
+    def counted(old: Any, new: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == last:
+            raise Killed
+        rename(old, new)
+
+    last = 0
+    monkeypatch.setattr(os, "replace", counted)
+    make_skeletons(dataset, options(), quiet)
+    expected, every = properties(dataset), count
+    shutil.rmtree(dataset / "skeletons")
+    shutil.rmtree(dataset / ".glassine")
+    for path, data in before.items():
+        path.write_bytes(data)
+    count, last = 0, every + 1 - left
+    monkeypatch.setattr(shutil, "rmtree", lambda *given, **told: None)
+    with pytest.raises(Killed):
+        make_skeletons(dataset, options(), quiet)
+    monkeypatch.undo()
+    named = info(dataset).get("skeletons")
+    assert named is None
+    make_skeletons(dataset, options(), quiet)
+    assert properties(dataset) == expected
+    assert info(dataset)["skeletons"] == "skeletons"
+    assert not list(dataset.rglob("*.tmp"))
