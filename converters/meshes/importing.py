@@ -8,6 +8,7 @@ from pathlib import Path
 
 from converters.children import SHOWN
 from converters.errors import OptionError
+from converters.imports.absent import absent_note
 from converters.imports.adding import Addition, publish, staged
 from converters.imports.doubts import Doubts
 from converters.imports.placing import Coordinates, coordinates
@@ -89,6 +90,7 @@ def import_meshes(
             staging, info, meshes.files, meshes.shards, names, SegmentProperties(), record, overwrite=options.overwrite
         )
         notes = publish(target, addition)
+    absent = absent_note(dataset, target.volume, meshes.files) if target.volume is not None else ()
     return Imported(
         dataset,
         target.folder,
@@ -97,7 +99,7 @@ def import_meshes(
         len(groups),
         sum(run.triangles.values()),
         meshes.stored_bytes,
-        (*run.doubts.notes("nm"), *notes),
+        (*run.doubts.notes("nm"), *absent, *notes),
     )
 
 

@@ -19,6 +19,7 @@ from cloudvolume import CloudVolume
 
 from converters.claim import locked
 from converters.errors import BusyError, ConverterError, DamagedError, DatasetExistsError, DiskFullError, OptionError
+from converters.imports import absent
 from converters.meshes import importing
 from converters.meshes.conversion import make_meshes
 from converters.meshes.importing import import_meshes
@@ -43,8 +44,10 @@ def silent(progress: Progress) -> None:
 
 @pytest.fixture
 def segmentation(tmp_path: Path) -> Path:
-    """Labels of 20 x 30 x 25 voxels of 100 x 100 x 200 nm at -3, 5, 7, without a place in the world."""
-    np.save(tmp_path / "labels.npy", np.ones((25, 30, 20), np.uint32))
+    """Labels of 20 x 30 x 25 voxels of 100 x 100 x 200 nm at -3, 5, 7, without a place in the world: 1, and some of one voxel."""
+    labels = np.ones((25, 30, 20), np.uint32)
+    labels[3, 7, [2, 5, 8]] = 3, 4, 20
+    np.save(tmp_path / "labels.npy", labels)
     options = ConvertOptions(resolution=(100, 100, 200), voxel_offset=(-3, 5, 7), executor="serial", layout="flat")
     convert(tmp_path / "labels.npy", tmp_path / "labels", options, silent)
     return tmp_path / "labels"
@@ -147,6 +150,26 @@ def test_names_of_a_table_are_segment_properties(segmentation: Path, tmp_path: P
     assert names_of(segmentation)["20"] == "Größe"
 
 
+def test_ids_that_are_not_in_the_volume_are_told(segmentation: Path, tmp_path: Path):
+    for name in "abc":
+        ball(tmp_path / f"{name}.stl", (700, 1900, 3800))
+    (tmp_path / "table.csv").write_text("file,id\na.stl,20\nb.stl,21\nc.stl,18446744073709551615\n")
+    (note,) = import_meshes([], segmentation, ImportMeshOptions(table=str(tmp_path / "table.csv"), unit="nm")).notes
+    assert note == (
+        f"{segmentation}: 2 of 3 segments are not in its voxels (21, 18446744073709551615), so that none of them can be clicked "
+        "on; check the ids, in the table, with --id or in the files' names"
+    )
+    assert open_meshes(segmentation).segments().tolist() == [20, 21, 2**64 - 1]
+
+
+def test_ids_are_not_looked_for_in_a_volume_that_is_too_large(
+    segmentation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(absent, "_MOST_VOXELS", 14_999)
+    options = ImportMeshOptions(unit="nm")
+    assert import_meshes([ball(tmp_path / "21.ply", (700, 1900, 3800))], segmentation, options).notes == ()
+
+
 def test_half_a_voxel_is_added_where_0_is_a_voxels_centre(segmentation: Path, tmp_path: Path):
     import_meshes([ball(tmp_path / "1.ply", (700, 1900, 3800))], segmentation, ImportMeshOptions(voxel_centres=True))
     np.testing.assert_allclose(sum(open_meshes(segmentation).read(1).box) / 2, (750, 1950, 3900), atol=0.02)
@@ -178,7 +201,9 @@ OBLIQUE = np.array([[1.9, -0.3, 0.2, -85], [0.4, 2.1, -0.1, -130], [-0.1, 0.3, 2
 @pytest.fixture(params=[MNI, OBLIQUE], ids=["mni", "oblique"])
 def brain(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, np.ndarray[Any, Any]]:
     """A small segmentation with an affine as brains have it, and the affine."""
-    image = nibabel.Nifti1Image(np.ones((91, 109, 91), np.uint8), request.param)
+    labels = np.ones((91, 109, 91), np.uint8)
+    labels[45, 50, 40] = 2
+    image = nibabel.Nifti1Image(labels, request.param)
     image.header.set_xyzt_units("mm")
     nibabel.save(image, tmp_path / "brain.nii.gz")
     convert(
@@ -438,8 +463,8 @@ def test_what_is_known_of_other_meshes_stays_known(segmentation: Path, tmp_path:
     before = read_mesh_record(segmentation)
     assert before is not None
     import_meshes([ball(tmp_path / "7.ply", (700, 1900, 3800))], segmentation, ImportMeshOptions())
-    assert read_mesh_record(segmentation) == replace(before, largest=(7, 1))
-    assert open_meshes(segmentation).segments().tolist() == [1, 7]
+    assert read_mesh_record(segmentation) == replace(before, largest=(7, *before.largest))
+    assert open_meshes(segmentation).segments().tolist() == [1, 3, 4, 7, 20]
     assert make_meshes(segmentation, MeshOptions(executor="serial", memory="300MB"), silent).already
 
 
