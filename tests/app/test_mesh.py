@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 
 from app.cli import run
 
@@ -65,3 +66,25 @@ def test_a_wrong_option_is_one_sentence(labels, capsys, words, message):
 def test_what_is_no_dataset_is_one_sentence(tmp_path, capsys):
     assert mesh(tmp_path / "nothing") == 1
     assert "no dataset, there is no file `info` in it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["ply", "obj", "stl"])
+@pytest.mark.parametrize("made", [("--format", "legacy"), ("--lods", "2")], ids=["legacy", "multires"])
+def test_exported_meshes_are_closed_and_lie_where_their_voxels_lie(tmp_path, capsys, made, form):
+    voxels = np.zeros((40, 30, 20), np.uint16)
+    voxels[3:33, 4:10, 5:17] = 700
+    voxels[3:9, 10:25, 5:9] = 700
+    np.save(tmp_path / "labels.npy", voxels)
+    place = ["--axes", "xyz", "--resolution", "10,20,40", "--voxel-offset=-3,50,1000", "--type", "segmentation"]
+    assert run(["convert", str(tmp_path / "labels.npy"), str(tmp_path / "d"), *place]) == 0
+    assert mesh(tmp_path / "d", *made, "--scale", "10_20_40", "--max-error", "5") == 0
+    words = ["--export", str(tmp_path / "out"), "--export-format", form, "--export-unit", "um", "--segments", "700"]
+    assert mesh(tmp_path / "d", *words) == 0
+    found = trimesh.load_mesh(tmp_path / "out" / f"700.{form}")
+    assert found.is_watertight
+    assert found.is_winding_consistent
+    # Marching cubes cut the corners off, and nothing of the faces.
+    inside = (voxels == 700).sum() * 10 * 20 * 40 / 1e9
+    assert 0.95 * inside < found.volume < inside
+    low, high = np.array([(0, 54, 1005), (30, 75, 1017)]) * (10, 20, 40) / 1e3
+    np.testing.assert_allclose(found.bounds, [low, high], atol=2e-4)
