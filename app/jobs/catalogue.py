@@ -76,18 +76,17 @@ class CommandList(BaseModel):
     commands: list[dict[str, Any]]
 
 
-@cache
 def job_commands() -> dict[str, JobCommand]:
     """Return the commands that can be jobs by name; the first call imports them all."""
     return {name: _command(name) for name in COMMANDS if name not in _NO_JOBS}
 
 
 def job_command(name: str) -> JobCommand:
-    """Return one of them. Raises OptionError."""
-    commands = job_commands()
-    if name not in commands:
-        raise OptionError(f"there is no command {name!r} for jobs; these are: {', '.join(commands)}")
-    return commands[name]
+    """Return one of them, the only one that is imported. Raises OptionError."""
+    names = [known for known in COMMANDS if known not in _NO_JOBS]
+    if name not in names:
+        raise OptionError(f"there is no command {name!r} for jobs; these are: {', '.join(names)}")
+    return _command(name)
 
 
 def planning() -> JobCommand:
@@ -112,6 +111,7 @@ def described(command: JobCommand) -> dict[str, Any]:
     return members
 
 
+@cache
 def _command(name: str) -> JobCommand:
     path, text = COMMANDS[name]
     module, _, function = path.partition(":")

@@ -24,7 +24,7 @@ confined = pytest.mark.skipif(not can_confine() and not os.environ.get("CI"), re
 
 def write_scan(path: Path, shape: tuple[int, int, int] = (20, 22, 18)) -> None:
     """Write a NIfTI file of random voxels of 2 x 2 x 3 mm."""
-    voxels = np.random.default_rng(0).integers(0, 1000, shape, np.int16)
+    voxels = np.random.default_rng(0).integers(0, 1000, shape, np.uint16)
     image = nibabel.Nifti1Image(voxels, np.diag([2.0, 2.0, 3.0, 1.0]))
     image.header.set_xyzt_units("mm")
     nibabel.save(image, path)
@@ -65,6 +65,7 @@ def wait_for(client: httpx.Client, number: int, is_so: Callable[[dict[str, Any]]
         job: dict[str, Any] = answer.json()
         if answer.status_code == 200 and is_so(job):
             return job
+        assert job.get("state") not in ("done", "failed", "cancelled"), f"ended before it was so: {job}"
         assert time.monotonic() < end, f"still {job}"
         time.sleep(0.02)
 
