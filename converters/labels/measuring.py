@@ -28,6 +28,8 @@ def block_extents(labels: NDArray[np.uint32], names: NDArray[Any], box: Box) -> 
 
     labels: [x, y, z], numbered from 1. names: the id of each of these numbers, 0 for those that are left out; that of 0 first.
     """
+    if not names.any():
+        return names[:0], _nowhere(0)
     found = cc3d.statistics(labels, no_slice_conversion=True)
     counts = found["voxel_counts"].astype(np.int64)
     there = np.flatnonzero((counts > 0) & (names[: len(counts)] > 0))
