@@ -191,9 +191,9 @@ def test_the_scale_is_the_coarsest_within_the_error_and_else_the_finest_that_is_
     assert make_meshes(labels, mesh_options(max_error=27, **told), quiet).record.scale == "11.24_11.24_28"
 
 
-@pytest.mark.parametrize("layout", ["files", "sharded"])
-def test_killed_anywhere_and_started_again_it_ends_with_the_same_bytes(labels, tmp_path, layout):
-    told = mesh_options(layout=layout, memory="220MB", scale="11.24_11.24_28").model_dump_json(exclude_none=True)
+@pytest.mark.parametrize("given", [{"layout": "files"}, {"layout": "sharded"}, {"format": "legacy"}], ids=str)
+def test_killed_anywhere_and_started_again_it_ends_with_the_same_bytes(labels, tmp_path, given):
+    told = mesh_options(memory="220MB", scale="11.24_11.24_28", **given).model_dump_json(exclude_none=True)
     (tmp_path / "other").mkdir()
     other = dataset_of(tmp_path / "other", blobs((60, 50, 40), 1), layout="flat", chunk_size=(16, 16, 16))
     make_meshes(other, MeshOptions.model_validate_json(told), quiet)
