@@ -33,7 +33,11 @@ function textInput() {
 
 function datasetField({ name, help, isNew }) {
   const control = textInput();
-  if (isNew) return new Field({ name, control, help });
+  if (isNew) {
+    // Who goes to the field to type another name writes over the one that was suggested.
+    control.addEventListener("focus", () => control.select());
+    return new Field({ name, control, help });
+  }
   const combobox = new Combobox(control);
   const field = new Field({ name, control, help, around: combobox.element });
   field.offer = ({ datasets }) => combobox.offer(datasets);

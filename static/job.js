@@ -41,9 +41,9 @@ export class JobItem {
     this.part(".again").setAttribute("aria-label", `Edit and run again: ${jobTitle(job)}`);
     this.part(".open").setAttribute("aria-label", `Open ${target(job)} in the viewer`);
     this.part("progress").setAttribute("aria-label", `Progress of ${jobTitle(job)}`);
-    this.part(".cancel").addEventListener("click", () => this.order("DELETE", ""));
-    this.part(".remove").addEventListener("click", () => this.order("DELETE", ""));
-    this.part(".retry").addEventListener("click", () => this.order("POST", "/retry"));
+    this.part(".cancel").addEventListener("click", () => this.tell(() => this.cancel()));
+    this.part(".remove").addEventListener("click", () => this.tell(() => ask(this.path, { method: "DELETE" })));
+    this.part(".retry").addEventListener("click", () => this.tell(() => ask(`${this.path}/retry`, { method: "POST", members: {} })));
     this.part(".log").addEventListener("click", () => openLog(this.job, `Log: ${jobTitle(this.job)}`));
     this.update(job);
   }
@@ -90,10 +90,22 @@ export class JobItem {
     if (hadFocus && active.hidden) focusOn(this.part("h4"));
   }
 
-  async order(method, path) {
+  get path() {
+    return `/api/jobs/${this.job.id}`;
+  }
+
+  /** Cancel the job. One that has ended meanwhile is shown so: the same request would take it off the list. */
+  async cancel() {
+    const job = await ask(this.path);
+    if (isEnded(job)) this.update(job);
+    else await ask(this.path, { method: "DELETE" });
+  }
+
+  /** Do what was asked for, and show the sentence when it is refused. */
+  async tell(action) {
     setTextOrHide(this.part(".problem"), "");
     try {
-      await ask(`/api/jobs/${this.job.id}${path}`, { method, members: method === "POST" ? {} : undefined });
+      await action();
     } catch (error) {
       setTextOrHide(this.part(".problem"), error.message);
       announce(error.message);

@@ -30,6 +30,8 @@ STRANGE = (
     "lab/" + "a-very-long-name-without-a-single-space-" * 5,
 )
 """Names of datasets that are text and nothing else."""
+PATIENCE = 120_000
+"""ms"""
 START = re.compile("^(Start|Show the plan)$")
 VIEWS = {
     "datasets": ("#/datasets", "#datasets article"),
@@ -60,7 +62,7 @@ class Site:
 
     def wait(self, number: int, state: str = "done") -> dict[str, Any]:
         """Wait until a job has ended; fails the test when it has not ended so."""
-        for _ in range(1200):
+        for _ in range(2400):
             job = self.job(number)
             if job["state"] in ("done", "failed", "cancelled"):
                 assert job["state"] == state, job
@@ -93,6 +95,14 @@ def smooth_image() -> Any:
     """A grey image with something in it everywhere."""
     field = gaussian_filter(np.random.default_rng(3).standard_normal((96, 80, 64)), 5)
     return np.uint8(255 * (field - field.min()) / np.ptp(field))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patience() -> Iterator[None]:
+    """Give what is expected of the page time: jobs and plans give way to all else that runs on a machine."""
+    expect.set_options(timeout=PATIENCE)
+    yield
+    expect.set_options(timeout=None)
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +246,7 @@ def test_the_link_of_a_dataset_is_copied_and_that_is_said(opened: Any, site: Sit
     expect(button).to_have_text("Copied")
     expect(page.locator("#said")).to_have_text("The link of cells is copied.")
     assert page.evaluate("navigator.clipboard.readText()").startswith(f"{site.url}/v/glassine/#!")
-    expect(button).to_have_text("Copy link", timeout=10_000)
+    expect(button).to_have_text("Copy link")
 
 
 def test_several_datasets_are_opened_together_and_put_back(opened: Any):
@@ -372,7 +382,7 @@ def uploaded(site: Site, name: str) -> Path:
 
 def test_an_upload_that_breaks_goes_on_where_it_was(opened: Any, site: Site, tmp_path: Path):
     path = tmp_path / "big.npy"
-    np.save(path, np.random.default_rng(1).integers(0, 255, (300, 300, 300), np.uint8))
+    np.save(path, np.random.default_rng(1).integers(0, 255, (210, 210, 210), np.uint8))
     page = opened("convert")
     parts: list[str] = []
 
@@ -382,7 +392,7 @@ def test_an_upload_that_breaks_goes_on_where_it_was(opened: Any, site: Site, tmp
 
     page.route("**/api/uploads/big.npy", broken_once)
     page.locator(".uploader input.file").set_input_files(path)
-    expect(page.get_by_role("combobox", name="Source")).to_have_value(re.compile("big"), timeout=30_000)
+    expect(page.get_by_role("combobox", name="Source")).to_have_value(re.compile("big"))
     assert uploaded(site, "big.npy").read_bytes() == path.read_bytes()
     starts = [int(part.split()[1].split("-")[0]) for part in parts]
     assert starts[1] == starts[2] > 0
@@ -400,7 +410,7 @@ def test_a_folder_of_slices_is_uploaded_as_one_source(opened: Any, site: Site, t
     page = opened("convert")
     page.locator(".uploader input.folder").set_input_files(folder)
     source = page.get_by_role("combobox", name="Source")
-    expect(source).to_have_value(re.compile("slices 1$"), timeout=30_000)
+    expect(source).to_have_value(re.compile("slices 1$"))
     assert sorted(path.name for path in uploaded(site, "slices 1").iterdir()) == sorted(f"z{n}.tif" for n in range(12))
     page.get_by_role("textbox", name="Resolution").fill("8,8,40")
     page.get_by_role("textbox", name="Resolution").blur()
@@ -417,14 +427,14 @@ def test_what_is_dropped_is_uploaded_under_a_name_that_is_free(opened: Any, site
         )
         page.locator(".uploader").dispatch_event("drop", {"dataTransfer": transfer})
         page.wait_for_timeout(100)
-        expect(page.locator(".uploader .choosing")).to_be_visible(timeout=20_000)
+        expect(page.locator(".uploader .choosing")).to_be_visible(timeout=PATIENCE)
     assert uploaded(site, "dropped.nii.gz").read_bytes() == uploaded(site, "dropped-2.nii.gz").read_bytes() == b"not an image"
     page.problems.clear()  # it is no NIfTI, which the plan says
 
 
 def test_an_upload_is_stopped_and_forgotten(opened: Any, site: Site, tmp_path: Path):
     path = tmp_path / "stopped.npy"
-    np.save(path, np.zeros((300, 300, 300), np.uint8))
+    np.save(path, np.zeros((10, 10, 10), np.uint8))
     page = opened("convert")
     held = page.evaluate_handle("() => null")
     page.route("**/api/uploads/stopped.npy", lambda route: route.continue_() if route.request.method == "DELETE" else None)
@@ -442,27 +452,26 @@ def test_an_upload_is_stopped_and_forgotten(opened: Any, site: Site, tmp_path: P
 
 def big_source(site: Site) -> str:
     """Return a source whose conversion takes some seconds."""
-    path = site.root / "scans/big.nii.gz"
+    path = site.root / "scans/big.nii"
     if not path.exists():
-        grey = np.random.default_rng(5).integers(0, 30, (320, 320, 320), np.uint8)
-        write_nifti(path, grey)
-    return "scans/big.nii.gz"
+        write_nifti(path, np.random.default_rng(5).integers(0, 30, (320, 320, 320), np.uint8))
+    return "scans/big.nii"
 
 
 def test_a_job_is_watched_cancelled_tried_again_and_its_log_read(opened: Any, site: Site):
     page = opened("jobs")
-    number = site.post("convert", source=big_source(site), dataset="watched", executor="serial", encoding="png")
+    number = site.post("convert", source=big_source(site), dataset="watched", executor="serial", encoding="jxl")
     item = page.locator("li").filter(has=page.get_by_role("heading", name="Convert watched"))
     bar = item.get_by_role("progressbar", name="Progress of Convert watched")
-    expect(bar).to_be_visible(timeout=30_000)
-    expect(item.locator(".amount")).to_contain_text(" of ", timeout=30_000)
+    expect(bar).to_be_visible(timeout=PATIENCE)
+    expect(item.locator(".amount")).to_contain_text(" of ")
     item.get_by_role("button", name="Cancel: Convert watched").click()
-    expect(item.locator(".state")).to_have_text("Cancelled", timeout=30_000)
+    expect(item.locator(".state")).to_have_text("Cancelled")
     expect(item.get_by_role("heading")).to_be_focused()
     expect(page.locator("#said")).to_contain_text("Convert watched: cancelled")
     item.get_by_role("button", name="Retry: Convert watched").click()
-    expect(page.locator("#running-jobs")).to_contain_text("watched", timeout=30_000)
-    expect(item.locator(".state")).to_have_text("Done", timeout=60_000)
+    expect(page.locator("#running-jobs")).to_contain_text("watched")
+    expect(item.locator(".state")).to_have_text("Done")
     expect(item.get_by_role("link", name="Open watched in the viewer")).to_have_attribute("href", re.compile("/v/glassine/"))
     assert site.job(number)["attempts"] == 2
     item.get_by_role("button", name="Log: Convert watched").click()
@@ -533,17 +542,17 @@ def test_a_server_that_goes_is_told_of_and_one_that_comes_back_is_used(
     with served(started, root, port):
         page.goto(f"http://127.0.0.1:{port}/#/jobs")
         expect(page.locator("#no-jobs")).to_be_visible()
-    expect(page.locator("#gone")).to_be_visible(timeout=20_000)
+    expect(page.locator("#gone")).to_be_visible(timeout=PATIENCE)
     page.get_by_role("link", name="Datasets").click()
     expect(page.locator("#gone")).to_be_visible()
     glassine("convert", root / "brain.nii.gz", root / "brain")
     with served(started, root, port):
-        expect(page.locator("#gone")).to_be_hidden(timeout=20_000)
+        expect(page.locator("#gone")).to_be_hidden(timeout=PATIENCE)
         expect(page.get_by_role("link", name="Open brain in the viewer")).to_be_visible()
         job = {"command": "convert", "options": {"source": "brain.nii.gz", "dataset": "again"}}
         assert httpx.post(f"http://127.0.0.1:{port}/api/jobs", json=job).status_code == 201
         page.get_by_role("link", name="Jobs").click()
-        expect(page.locator("#ended-jobs")).to_contain_text("again", timeout=30_000)
+        expect(page.locator("#ended-jobs")).to_contain_text("again")
         page.context.close()
 
 
@@ -618,9 +627,9 @@ def test_all_of_it_goes_without_a_mouse(opened: Any, site: Site):
     keys.tab_to(page.get_by_role("button", name=START))
     keys.press("Enter")
     title = page.get_by_role("heading", name="Convert by-keys")
-    expect(title).to_be_focused(timeout=20_000)
+    expect(title).to_be_focused(timeout=PATIENCE)
     item = page.locator("li").filter(has=title)
-    expect(item.locator(".state")).to_have_text("Done", timeout=30_000)
+    expect(item.locator(".state")).to_have_text("Done")
     keys.tab_to(item.get_by_role("button", name="Log: Convert by-keys"))
     keys.press("Enter")
     expect(page.get_by_role("dialog", name="Log: Convert by-keys")).to_be_visible()
@@ -652,7 +661,7 @@ def run_from_form(page: Any, title: str) -> None:
     """Start what is in the form, seeing the plan where there is one, and wait on the page until it is done."""
     page.get_by_role("button", name=START).click()
     item = page.locator("li").filter(has=page.get_by_role("heading", name=title, exact=True))
-    expect(item.locator(".state")).to_have_text("Done", timeout=60_000)
+    expect(item.locator(".state")).to_have_text("Done")
 
 
 def test_a_file_is_uploaded_converted_meshed_skeletonized_and_looked_at(viewer: Any, site: Site, tmp_path: Path):
@@ -660,7 +669,7 @@ def test_a_file_is_uploaded_converted_meshed_skeletonized_and_looked_at(viewer: 
     write_nifti(tmp_path / "neuron.nii.gz", branching())
     viewer.open(f"{site.url}/#/new")
     page.locator(".uploader input.file").set_input_files(tmp_path / "neuron.nii.gz")
-    expect(page.locator("#plan")).to_contain_text("72 × 72 × 96 voxels", timeout=30_000)
+    expect(page.locator("#plan")).to_contain_text("72 × 72 × 96 voxels")
     expect(page.locator("#plan")).to_contain_text("segmentation, uint32")
     run_from_form(page, "Convert neuron")
     for button, command in (("Make meshes for neuron", "Mesh"), ("Trace skeletons for neuron", "Skeletonize")):
@@ -679,7 +688,8 @@ def test_a_file_is_uploaded_converted_meshed_skeletonized_and_looked_at(viewer: 
     assert viewer.meshes("neuron")[7].triangles > 100
     vertices = dict(viewer.page.evaluate(_SKELETONS, "neuron"))
     assert vertices["7"] > 50
-    viewer.assert_panels_filled()
+    (surface,) = [picture for kind, picture in viewer.panels() if kind == "3d"]
+    assert (np.ptp(surface, axis=-1) > 30).mean() > 0.005  # it is in a colour
     viewer.assert_clean()
 
 
