@@ -203,6 +203,15 @@ def test_other_options_replace_results_only_when_told_to(bars: Path, tmp_path: P
         trace(bars, tmp_path / "out", on_bars(results=tmp_path / "others", threshold="50"), quiet)
 
 
+def test_only_what_another_option_changes_is_made_again(bars: Path, tmp_path: Path) -> None:
+    trace(bars, tmp_path / "out", on_bars(), quiet)
+    with pytest.raises(DatasetExistsError, match="results of another trace"):
+        trace(bars, tmp_path / "out", on_bars(const=3), quiet)
+    summary = trace(bars, tmp_path / "out", on_bars(const=3, overwrite=True), quiet)
+    assert (summary.labels.already, summary.meshes.already, summary.skeletons.already) == (True, True, False)
+    assert json.loads((summary.results / "trace.json").read_bytes())["parameters_nm"]["const"] == 3000
+
+
 def test_results_that_were_removed_are_written_again(bars: Path, tmp_path: Path) -> None:
     trace(bars, tmp_path / "out", on_bars(), quiet)
     before = files_of(tmp_path / "out-results")
