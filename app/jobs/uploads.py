@@ -21,7 +21,7 @@ from converters.errors import ConverterError
 from converters.record import PRIVATE
 
 _PARTIAL = f"{PRIVATE}/partial"
-_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
 _DEEPEST = 16
 _LONGEST_PART = 240
 """Bytes of a part of a name; file systems take 255."""
