@@ -182,7 +182,7 @@ def test_no_chunk_fails_where_the_source_is_being_unpacked_for_longer_than_the_v
                 time.sleep(0.01)
             process.send_signal(signal.SIGSTOP)
             opened(viewer, url, "large")
-                viewer.page.wait_for_timeout(330_000)
+            viewer.page.wait_for_timeout(330_000)
             process.send_signal(signal.SIGCONT)
             assert process.wait(240) == 0
         finally:
