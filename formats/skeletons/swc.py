@@ -16,13 +16,10 @@ from numpy.typing import NDArray
 
 from formats.errors import DecodeError, EncodeError
 from formats.skeletons.skeleton import RADIUS, VERTEX_TYPES, Skeleton
+from formats.skeletons.swc_lines import SwcLines, read_lines
 
-_COLUMNS = 7
-_NO_RADIUS = {"na", "n/a", "null", "none"}
-_LARGEST_TYPE = 255
 _UNITS = {"nm": 1.0, "nanometer": 1.0, "um": 1e3, "µm": 1e3, "micron": 1e3, "micrometer": 1e3, "mm": 1e6, "millimeter": 1e6}
 _LONG = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter"}
-_WHOLE = re.compile(r"-?[0-9]{1,30}")
 _UNIT = re.compile(r"#\s*units?\s*:\s*(.+)", re.IGNORECASE)
 _META = re.compile(r"#\s*meta\s*:\s*(\{.*\})", re.IGNORECASE)
 _MEASURE = re.compile(r"([0-9.eE+-]+)?\s*(\D+?)s?\s*")
@@ -58,18 +55,6 @@ class Tracing:
         return Skeleton(points.astype(np.float32), self.edges, attributes)
 
 
-@dataclass(frozen=True)
-class _Node:
-    """One line of a file; place and radius in the file's unit."""
-
-    line: int
-    number: int
-    kind: int
-    place: tuple[float, float, float]
-    radius: float
-    parent: int
-
-
 def parse_swc(text: str) -> Tracing:
     """Return what an SWC text holds. A radius that is left open (NA, or below 0) becomes 0.
 
@@ -78,19 +63,12 @@ def parse_swc(text: str) -> Tracing:
     """
     # Not splitlines: it takes more for the end of a line than editors do, which count them for the user.
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    nodes = [_node(line, number) for number, line in enumerate(lines, 1) if line.partition("#")[0].strip()]
-    if not nodes:
+    found = read_lines(lines)
+    if not found.lines:
         raise DecodeError("no vertex in it, expected lines of 7 columns: id type x y z radius parent")
-    edges = _edges(nodes)
-    _check_circles(nodes, edges)
-    return Tracing(
-        np.array([node.place for node in nodes], np.float64),
-        np.array([node.radius for node in nodes], np.float64),
-        np.array([node.kind for node in nodes], np.uint8),
-        edges,
-        np.array([node.line for node in nodes]),
-        _told_unit(lines),
-    )
+    edges = _edges(found)
+    _check_circles(found, edges)
+    return Tracing(found.points, found.radii, found.kinds, edges, np.array(found.lines), _told_unit(lines))
 
 
 def format_swc(skeleton: Skeleton, unit: str, name: str) -> str:
@@ -115,18 +93,6 @@ def format_swc(skeleton: Skeleton, unit: str, name: str) -> str:
         named = numbers[parent] if parent >= 0 else -1
         lines.append(f"{numbers[vertex]} {kinds[vertex]} {x:.9g} {y:.9g} {z:.9g} {radii[vertex]:.9g} {named}")
     return "\n".join(lines) + "\n"
-
-
-def _node(line: str, number: int) -> _Node:
-    words = line.partition("#")[0].replace(",", " ").split()
-    if len(words) < _COLUMNS:
-        raise DecodeError(f"line {number}: {len(words)} columns, expected 7: id type x y z radius parent")
-    x, y, z = (_real(word, number) for word in words[2:5])
-    radius = 0.0 if words[5].lower() in _NO_RADIUS else max(0.0, _real(words[5], number))
-    kind = _whole(words[1], number)
-    if not 0 <= kind <= _LARGEST_TYPE:
-        raise DecodeError(f"line {number}: type {kind}, expected a whole number from 0 to {_LARGEST_TYPE}")
-    return _Node(number, _whole(words[0], number), kind, (x, y, z), radius, _whole(words[6], number))
 
 
 def _told_unit(lines: list[str]) -> float | None:
@@ -159,57 +125,44 @@ def _count(text: str) -> float | None:
     return count if 0 < count < math.inf else None
 
 
-def _real(word: str, line: int) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise DecodeError(f"line {line}: found {word[:40]!r}, expected a number")
-    return value
+def _edges(found: SwcLines) -> NDArray[np.uint32]:
+    """Return parent and child of each edge, [m, 2], positions in the vertices."""
+    positions = {number: position for position, number in enumerate(found.numbers)}
+    if len(positions) < len(found.numbers):
+        _refuse_twice(found)
+    parents = [positions.get(parent, -1) for parent in found.parents]
+    for position, parent in enumerate(parents):
+        if parent < 0 < found.parents[position]:
+            number, missing = found.numbers[position], found.parents[position]
+            raise DecodeError(f"line {found.lines[position]}: vertex {number} hangs on {missing}, which is not there")
+    edges = np.column_stack([np.array(parents), np.arange(len(parents))])
+    return edges[edges[:, 0] >= 0].astype(np.uint32)
 
 
-def _whole(word: str, line: int) -> int:
-    if _WHOLE.fullmatch(word):
-        return int(word)
-    value = _real(word, line)
-    if value != int(value):
-        raise DecodeError(f"line {line}: found {word[:40]!r}, expected a whole number")
-    return int(value)
+def _refuse_twice(found: SwcLines) -> None:
+    lines: dict[int, int] = {}
+    for number, line in zip(found.numbers, found.lines, strict=True):
+        if number in lines:
+            raise DecodeError(f"line {line}: id {number} is there already, in line {lines[number]}")
+        lines[number] = line
 
 
-def _edges(nodes: list[_Node]) -> NDArray[np.uint32]:
-    """Return parent and child of each edge, [m, 2], positions in the nodes."""
-    positions: dict[int, int] = {}
-    for position, node in enumerate(nodes):
-        if node.number in positions:
-            raise DecodeError(
-                f"line {node.line}: id {node.number} is there already, in line {nodes[positions[node.number]].line}"
-            )
-        positions[node.number] = position
-    edges = []
-    for position, node in enumerate(nodes):
-        parent = positions.get(node.parent)
-        if parent is not None:
-            edges.append((parent, position))
-        elif node.parent > 0:
-            raise DecodeError(f"line {node.line}: vertex {node.number} hangs on {node.parent}, which is not there")
-    return np.array(edges, np.uint32).reshape(-1, 2)
-
-
-def _check_circles(nodes: list[_Node], edges: NDArray[np.uint32]) -> None:
+def _check_circles(found: SwcLines, edges: NDArray[np.uint32]) -> None:
     """Raise DecodeError unless every vertex leads to a root; each has one parent, so that what does not lies in a circle."""
-    parents = np.arange(len(nodes))
+    count = len(found.lines)
+    parents = np.arange(count)
     parents[edges[:, 1]] = edges[:, 0]
-    circled = parents == np.arange(len(nodes))
-    circled[:] = circled & np.isin(np.arange(len(nodes)), edges[:, 1])
+    circled = np.zeros(count, bool)
+    circled[edges[edges[:, 0] == edges[:, 1], 1]] = True
     ancestors = parents
-    for _ in range(len(nodes).bit_length()):
+    for _ in range(count.bit_length()):
         ancestors = ancestors[ancestors]
     circled |= parents[ancestors] != ancestors
     if circled.any():
-        node = nodes[int(np.flatnonzero(circled)[0])]
-        raise DecodeError(f"line {node.line}: vertex {node.number} hangs on itself, by way of its parents; expected a tree")
+        first = int(np.flatnonzero(circled)[0])
+        raise DecodeError(
+            f"line {found.lines[first]}: vertex {found.numbers[first]} hangs on itself, by way of its parents; expected a tree"
+        )
 
 
 def _rooted(skeleton: Skeleton) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
