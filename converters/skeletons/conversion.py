@@ -88,7 +88,7 @@ def make_skeletons(dataset: Path, options: SkeletonizeOptions, report: Report) -
 
 def _make(dataset: Path, options: SkeletonizeOptions, executor: Executor, report: Report) -> SkeletonSummary:
     plan = make_skeleton_plan(dataset, options, budget_of(options.memory, executor))
-    request = request_for(dataset, plan.info, options)
+    request = _request(plan, options)
     before = done_before(dataset, SKELETONS, request)
     if before is not None:
         return SkeletonSummary(plan, before, already=True)
@@ -101,6 +101,12 @@ def _make(dataset: Path, options: SkeletonizeOptions, executor: Executor, report
             plan = make_skeleton_plan(dataset, options, kept_budget)
         record = _write(plan, options, held, Work(executor, held.journal, 2 * plan.budget.workers, report))
     return SkeletonSummary(plan, record, kept=kept)
+
+
+def _request(plan: SkeletonPlan, options: SkeletonizeOptions) -> dict[str, Any]:
+    """Return what is asked for: a table of points may have been changed under its name."""
+    told = [targets.digest() for targets in (plan.before, plan.after) if len(targets)]
+    return {**request_for(plan.dataset, plan.info, options), **({"targets": told} if told else {})}
 
 
 def _write(plan: SkeletonPlan, options: SkeletonizeOptions, held: ChildClaim[SkeletonRecord], work: Work) -> SkeletonRecord:
@@ -131,8 +137,9 @@ def _folder(held: ChildClaim[SkeletonRecord], name: str) -> Path:
 def _trace(plan: SkeletonPlan, fragments: Path, work: Work) -> None:
     def tasks() -> Iterator[BlockTask]:
         return (
-            BlockTask(plan.reader, plan.scale, plan.grid, cell, plan.parameters, plan.segments, fragments)
+            BlockTask(plan.reader, plan.scale, plan.grid, cell, plan.parameters, plan.segments, fragments, before, after)
             for cell in plan.grid.cells()
+            for before, after in [[targets.within(plan.grid.chunk_box(cell)) for targets in (plan.before, plan.after)]]
         )
 
     do_step(work, Step("blocks", "trace", trace_block, tasks, plan.grid.box.voxels, "voxels"))
@@ -203,5 +210,7 @@ def _record(plan: SkeletonPlan, request: dict[str, Any], counted: list[SegmentCo
         cable += one.cable_length
         limited += [one.segment] if one.limited else []
     counts["stored_bytes"] = stored
+    if told := len(plan.before) + len(plan.after):
+        counts["targets_told"], counts["targets"] = told, sum(one.targets for one in counted)
     largest = longest({one.segment: one.cable_length for one in counted})
     return SkeletonRecord(request, plan.scale.key, asdict(plan.parameters), counts, round(cable, 3), tuple(limited), largest)

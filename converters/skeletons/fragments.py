@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from converters.errors import DatasetError
 from converters.storage.files import new_file
 
-_COUNTS = 4
-_COLUMNS = 6
+_COUNTS = 5
+_COLUMNS = 7
 
 
 def _no(columns: int, dtype: type[Any]) -> NDArray[Any]:
@@ -26,6 +26,7 @@ class Fragment:
     segment: its id. voxels: those that the block owns. limited: it may be unfinished, because it took all the paths there were.
     places: int32 [n, 3], the vertices as voxels of the scale. radii: float32 [n], nm. edges: uint32 [m, 2].
     contacts: int32 [k, 3], a voxel of each place where it goes on in a neighbouring block, which names the same voxel.
+    targets: int32 [t, 3], voxels that paths were led to because the user wants it; one is there as often as it was told.
     """
 
     segment: int
@@ -35,6 +36,7 @@ class Fragment:
     radii: NDArray[np.float32] = field(default_factory=lambda: _no(1, np.float32))
     edges: NDArray[np.uint32] = field(default_factory=lambda: _no(2, np.uint32))
     contacts: NDArray[np.int32] = field(default_factory=lambda: _no(3, np.int32))
+    targets: NDArray[np.int32] = field(default_factory=lambda: _no(3, np.int32))
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,17 @@ class FragmentIndex:
 def write_fragments(path: Path, fragments: Sequence[Fragment]) -> None:
     """Write fragments, those of each segment one behind the other. Raises DiskFullError."""
     ordered = sorted(fragments, key=lambda fragment: fragment.segment)
-    parts: list[tuple[NDArray[Any], ...]] = [(f.places, f.radii, f.edges, f.contacts) for f in ordered]
-    empty = Fragment(0, 0)
-    columns = zip(
-        (empty.places, empty.radii, empty.edges, empty.contacts), zip(*parts, strict=True) if parts else [()] * 4, strict=True
+    places, radii, edges, contacts, targets = (
+        np.concatenate([getattr(f, name) for f in (Fragment(0, 0), *ordered)])
+        for name in ("places", "radii", "edges", "contacts", "targets")
     )
-    places, radii, edges, contacts = (np.concatenate([none, *some]) for none, some in columns)
-    rows = np.array([(f.voxels, f.limited, len(f.places), len(f.edges), len(f.contacts)) for f in ordered], np.int64).reshape(
-        -1, _COLUMNS - 1
-    )
-    counts = np.array([len(ordered), len(places), len(edges), len(contacts)], np.int64)
+    rows = np.array(
+        [(f.voxels, f.limited, len(f.places), len(f.edges), len(f.contacts), len(f.targets)) for f in ordered], np.int64
+    ).reshape(-1, _COLUMNS - 1)
+    counts = np.array([len(ordered), len(places), len(edges), len(contacts), len(targets)], np.int64)
     segments = np.array([f.segment for f in ordered], np.uint64)
     with new_file(path) as file:
-        for array in (counts, segments, rows, places, radii, edges, contacts):
+        for array in (counts, segments, rows, places, radii, edges, contacts, targets):
             file.write(np.ascontiguousarray(array).data if array.size else b"")
 
 
@@ -78,13 +78,14 @@ def read_fragments(path: Path, first: int, last: int) -> Iterator[Fragment]:
     end = int(np.searchsorted(segments, np.uint64(last), "right"))
     if begin == end:
         return
-    ends = np.vstack([np.zeros(3, np.int64), np.cumsum(rows[:, 2:], axis=0)])
-    places, radii, edges, contacts = file.arrays(ends[begin], ends[end])
+    ends = np.vstack([np.zeros(_COLUMNS - 3, np.int64), np.cumsum(rows[:, 2:], axis=0)])
+    places, radii, edges, contacts, targets = file.arrays(ends[begin], ends[end])
     ends = ends - ends[begin]
     for row in range(begin, end):
-        vertex, edge, contact = (slice(int(a), int(b)) for a, b in zip(ends[row], ends[row + 1], strict=True))
+        vertex, edge, contact, target = (slice(int(a), int(b)) for a, b in zip(ends[row], ends[row + 1], strict=True))
         voxels, limited = rows[row, :2].tolist()
-        yield Fragment(int(segments[row]), voxels, bool(limited), places[vertex], radii[vertex], edges[edge], contacts[contact])
+        members = places[vertex], radii[vertex], edges[edge], contacts[contact], targets[target]
+        yield Fragment(int(segments[row]), voxels, bool(limited), *members)
 
 
 class _File:
@@ -102,10 +103,10 @@ class _File:
         return self._read(8 * (_COUNTS + count), np.int64, (_COLUMNS - 1) * count).reshape(count, _COLUMNS - 1)
 
     def arrays(self, begin: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
-        """Return places, radii, edges and contacts. begin, end: of vertices, edges, contacts."""
-        count, vertices, edges, _ = self._counts
-        starts = np.cumsum([8 * (_COUNTS + _COLUMNS * count), 12 * vertices, 4 * vertices, 8 * edges])
-        kinds = ((np.int32, 3, 0), (np.float32, 1, 0), (np.uint32, 2, 1), (np.int32, 3, 2))
+        """Return places, radii, edges, contacts and targets. begin, end: of vertices, edges, contacts, targets."""
+        count, vertices, edges, contacts, _ = self._counts
+        starts = np.cumsum([8 * (_COUNTS + _COLUMNS * count), 12 * vertices, 4 * vertices, 8 * edges, 12 * contacts])
+        kinds = ((np.int32, 3, 0), (np.float32, 1, 0), (np.uint32, 2, 1), (np.int32, 3, 2), (np.int32, 3, 3))
         found = []
         for start, (dtype, width, column) in zip(starts.tolist(), kinds, strict=True):
             a, b = int(begin[column]), int(end[column])

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,10 @@ _SOMA = 1
 
 @dataclass(frozen=True)
 class SegmentCounts:
-    """What one segment's skeleton is. cable_length: nm. limited: it may be unfinished. vertices is 0 where it has none."""
+    """What one segment's skeleton is. cable_length: nm. limited: it may be unfinished. vertices is 0 where it has none.
+
+    targets: points that the user told which it has paths to.
+    """
 
     segment: int
     vertices: int = 0
@@ -40,6 +43,7 @@ class SegmentCounts:
     end_points: int = 0
     branch_points: int = 0
     limited: bool = False
+    targets: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,12 @@ def join_group(task: GroupTask) -> BlockResult:
     with new_part(destination.parts.path(task.item[0])) as part:
         for segment, fragments in _of_segments(task):
             graph = joined(fragments, task.joining)
-            limited = any(fragment.limited for fragment in fragments)
-            counts.append(_counts(segment, graph, task.scale, limited=limited))
+            told = SegmentCounts(
+                segment,
+                limited=any(fragment.limited for fragment in fragments),
+                targets=sum(len(fragment.targets) for fragment in fragments),
+            )
+            counts.append(_counted(told, graph, task.scale))
             if graph is None:
                 continue
             data = encode_skeleton(_skeleton(graph, task), ATTRIBUTES)
@@ -121,18 +129,17 @@ def _skeleton(graph: Joined, task: GroupTask) -> Skeleton:
     return Skeleton(vertices, graph.edges.astype(np.uint32), {RADIUS: graph.radii, VERTEX_TYPES: kinds})
 
 
-def _counts(segment: int, graph: Joined | None, scale: Scale, *, limited: bool) -> SegmentCounts:
+def _counted(told: SegmentCounts, graph: Joined | None, scale: Scale) -> SegmentCounts:
     if graph is None:
-        return SegmentCounts(segment, limited=limited)
+        return replace(told, targets=0)
     degrees = np.bincount(graph.edges.ravel(), minlength=len(graph.places))
     points = graph.places * np.array(scale.resolution)
     lengths = np.linalg.norm(points[graph.edges[:, 0]] - points[graph.edges[:, 1]], axis=1)
-    return SegmentCounts(
-        segment,
+    return replace(
+        told,
         vertices=len(graph.places),
         cable_length=round(float(lengths.sum()), 3),
         trees=len(graph.places) - len(graph.edges),
         end_points=int((degrees == 1).sum()),
         branch_points=int((degrees > 2).sum()),
-        limited=limited,
     )

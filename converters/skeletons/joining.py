@@ -6,7 +6,7 @@ on, loops, strands that run twice along a shared plane, ticks.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -40,11 +40,15 @@ class Joining:
 
 @dataclass(frozen=True)
 class Joined:
-    """A segment's skeleton in voxels of the scale. places: int64 [n, 3]. radii: float32 [n], nm. edges: int64 [m, 2]."""
+    """A segment's skeleton in voxels of the scale. places: int64 [n, 3]. radii: float32 [n], nm. edges: int64 [m, 2].
+
+    wanted: bool [n], the vertices that are not to go because the user told so.
+    """
 
     places: NDArray[np.int64]
     radii: NDArray[np.float32]
     edges: NDArray[np.int64]
+    wanted: NDArray[np.bool_]
 
 
 def joined(fragments: Sequence[Fragment], joining: Joining) -> Joined | None:
@@ -64,9 +68,9 @@ def joined(fragments: Sequence[Fragment], joining: Joining) -> Joined | None:
     graph, piece_of = _stacked([fragments[n] for n in kept], pieces[kept])
     points = graph.places * np.array(joining.resolution)
     edges = np.concatenate([graph.edges, _links(points, graph.edges, piece_of)])
-    edges = _without_loops(_Web(points, graph.radii, edges), joining)
+    edges = _without_loops(_Web(points, graph.radii, edges, graph.wanted), joining)
     edges = _pruned(graph, points, edges, joining)
-    return _compact(Joined(graph.places, graph.radii, _with_cable(points, edges, joining.parameters.min_cable)))
+    return _compact(replace(graph, edges=_with_cable(points, edges, joining.parameters.min_cable)))
 
 
 def _pieces(fragments: Sequence[Fragment]) -> NDArray[np.int64]:
@@ -97,7 +101,9 @@ def _stacked(fragments: Sequence[Fragment], pieces: NDArray[np.int64]) -> tuple[
     edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0)
     piece_of = np.zeros(len(voxels), np.int64)
     piece_of[vertex_of] = np.repeat(pieces, counts)
-    return Joined(voxels.astype(np.int64), radii, edges), piece_of
+    targets = {tuple(place) for fragment in fragments for place in fragment.targets.tolist()}
+    wanted = np.array([tuple(voxel) in targets for voxel in voxels.tolist()], bool) if targets else np.zeros(len(voxels), bool)
+    return Joined(voxels.astype(np.int64), radii, edges, wanted), piece_of
 
 
 def _links(points: NDArray[np.float64], edges: NDArray[np.int64], piece_of: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -138,11 +144,12 @@ def _parts(count: int, edges: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Web:
-    """A graph with loops. points: float64 [n, 3], nm. radii: float32 [n], nm. edges: int64 [m, 2]."""
+    """A graph with loops. points: float64 [n, 3], nm. radii: float32 [n], nm. edges: int64 [m, 2]. wanted: bool [n]."""
 
     points: NDArray[np.float64]
     radii: NDArray[np.float32]
     edges: NDArray[np.int64]
+    wanted: NDArray[np.bool_]
 
 
 def _without_loops(web: _Web, joining: Joining) -> NDArray[np.int64]:
@@ -162,7 +169,7 @@ def _without_loops(web: _Web, joining: Joining) -> NDArray[np.int64]:
     for number, path in paths.vertices.items():
         if number not in closing:
             edges += list(pairwise(path))
-        elif path[0] == path[-1] or not thick.covers(path[1:-1], np.array(kept, np.int64)):
+        elif path[0] == path[-1] or web.wanted[path[1:-1]].any() or not thick.covers(path[1:-1], np.array(kept, np.int64)):
             middle = _middle(web.points[path])
             edges += list(pairwise(path[: middle + 1])) + list(pairwise(path[middle + 1 :]))
     return np.array(edges, np.int64).reshape(-1, 2)
@@ -234,9 +241,12 @@ def _pruned(graph: Joined, points: NDArray[np.float64], edges: NDArray[np.int64]
         left[strand] = not covered
         return covered
 
-    prune(paths, lambda number: bool(at_seam[paths.tip(number)]) and inside(number, taken))
-    prune(paths, lambda number: inside(number, thick))
-    prune(paths, lambda number: paths.lengths[number] < joining.parameters.tick_threshold)
+    def is_free(number: int) -> bool:
+        return not graph.wanted[paths.interior(number)].any()
+
+    prune(paths, lambda number: bool(at_seam[paths.tip(number)]) and is_free(number) and inside(number, taken))
+    prune(paths, lambda number: is_free(number) and inside(number, thick))
+    prune(paths, lambda number: is_free(number) and paths.lengths[number] < joining.parameters.tick_threshold)
     return paths.edges()
 
 
@@ -255,4 +265,4 @@ def _compact(graph: Joined) -> Joined | None:
         return None
     used, edges = np.unique(graph.edges, return_inverse=True)
     edges = np.sort(edges.reshape(-1, 2), axis=1)
-    return Joined(graph.places[used], graph.radii[used], edges[np.lexsort((edges[:, 1], edges[:, 0]))])
+    return Joined(graph.places[used], graph.radii[used], edges[np.lexsort((edges[:, 1], edges[:, 0]))], graph.wanted[used])

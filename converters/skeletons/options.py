@@ -1,10 +1,12 @@
 """The options of skeletonizing: every parameter of kimimaro once, lengths in nm."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from converters.options import RunOptions
+from converters.skeletons.targets import TargetUnit
 
 _FROM_VOXELS = "derived from the voxel size when left out"
 
@@ -64,6 +66,13 @@ class SkeletonizeOptions(RunOptions):
         False, description="Fill holes in segments first; what other segments have in them is taken from them."
     )
     fix_avocados: bool = Field(False, description="Give a nucleus that is a segment of its own to the cell around it first.")
+    targets_before: Path | None = Field(
+        None,
+        description="Table (.csv, .tsv; columns x, y, z and segment) of points such as synapses that paths lead to first, "
+        "whatever else is traced: to the nearest voxel of the segment.",
+    )
+    targets_after: Path | None = Field(None, description="The same, with paths that are traced last.")
+    targets_unit: TargetUnit = Field("nm", description="Unit of these points; voxels are those of the finest scale.")
     layout: Literal["auto", "files", "sharded"] = Field(
         "auto", description="files: one a segment; sharded: many segments a file; auto is sharded above 10,000 segments."
     )

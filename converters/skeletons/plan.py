@@ -10,6 +10,7 @@ from converters.errors import DatasetError, OptionError
 from converters.geometry import Lengths
 from converters.skeletons.options import SkeletonizeOptions
 from converters.skeletons.parameters import Parameters, parameters_of
+from converters.skeletons.targets import Targets, TargetSpace, read_targets
 from converters.storage.any_layout import AnyLayoutStorage
 from converters.storage.reader import VolumeReader
 from formats.grid import Grid, Triple
@@ -32,6 +33,7 @@ class SkeletonPlan:
     """Everything that is decided before a skeletonizing begins.
 
     scale: where it is traced. grid: the blocks, without the plane that each shares with the next. segments: None for all.
+    before, after: points that paths are led to before and after all others.
     """
 
     dataset: Path
@@ -41,6 +43,8 @@ class SkeletonPlan:
     grid: Grid
     segments: tuple[int, ...] | None
     budget: Budget
+    before: Targets
+    after: Targets
 
     @property
     def reader(self) -> VolumeReader:
@@ -63,7 +67,10 @@ def make_skeleton_plan(dataset: Path, options: SkeletonizeOptions, budget: Budge
         )
     scale = _scale(dataset, info, options)
     grid = Grid(scale.voxel_offset, scale.size, _block(scale, budget))
-    return SkeletonPlan(dataset, info, scale, parameters_of(options, scale.resolution), grid, _segments(options.segments), budget)
+    segments = _segments(options.segments)
+    space = TargetSpace(options.targets_unit, info.scales[0].resolution, scale.resolution)
+    before, after = (read_targets(table, space).of(segments) for table in (options.targets_before, options.targets_after))
+    return SkeletonPlan(dataset, info, scale, parameters_of(options, scale.resolution), grid, segments, budget, before, after)
 
 
 def _scale(dataset: Path, info: VolumeInfo, options: SkeletonizeOptions) -> Scale:

@@ -16,6 +16,7 @@ from converters.results import BlockResult
 from converters.skeletons.fragments import Fragment, write_fragments
 from converters.skeletons.parameters import Parameters
 from converters.skeletons.seams import is_near_seam
+from converters.skeletons.targets import Targets, placed
 from converters.storage.reader import VolumeReader
 from converters.volumes.outputs import check_shared
 from formats.grid import Box, Grid, Triple, chunk_name
@@ -29,7 +30,10 @@ _NEAR_LIMIT = 0.9
 
 @dataclass(frozen=True)
 class BlockTask:
-    """One block. grid: the blocks without what they share; its chunks are the voxels that each owns. segments: None for all."""
+    """One block. grid: the blocks without what they share; its chunks are the voxels that each owns. segments: None for all.
+
+    before, after: the points in the voxels that the block owns to which paths are led, before and after all others.
+    """
 
     reader: VolumeReader
     scale: Scale
@@ -38,6 +42,8 @@ class BlockTask:
     parameters: Parameters
     segments: tuple[int, ...] | None
     folder: Path
+    before: Targets
+    after: Targets
 
     @property
     def place(self) -> str:
@@ -62,7 +68,7 @@ class _Pieces:
 
     numbers: uint32 [x, y, z]. segments: uint64. voxels, owned: int64, of each in the block, and of those that it owns.
     spots: of each a voxel in the middle of every place where it reaches a face. contacts: of each the voxels that the next
-    block knows too, in its own coordinates of the scale.
+    block knows too, in its own coordinates of the scale. before, after: of each the voxels that the user wants paths to.
     """
 
     numbers: NDArray[np.uint32]
@@ -71,6 +77,8 @@ class _Pieces:
     owned: NDArray[np.int64]
     spots: dict[int, list[Triple]]
     contacts: dict[int, NDArray[np.int32]]
+    before: dict[int, list[Triple]]
+    after: dict[int, list[Triple]]
 
 
 def fragments_path(folder: Path, block: Triple) -> Path:
@@ -94,7 +102,9 @@ def trace_block(task: BlockTask) -> BlockResult:
 
 def _fragment(task: BlockTask, pieces: _Pieces, number: int) -> Fragment:
     contacts = pieces.contacts.get(number, np.zeros((0, 3), np.int32))
-    return Fragment(int(pieces.segments[number]), int(pieces.owned[number]), contacts=contacts)
+    targets = np.array(pieces.before.get(number, []) + pieces.after.get(number, []), np.int64).reshape(-1, 3) + task.box.start
+    counts = int(pieces.segments[number]), int(pieces.owned[number])
+    return Fragment(*counts, contacts=contacts, targets=targets.astype(np.int32))
 
 
 def _without_dust(task: BlockTask, fragments: list[Fragment]) -> list[Fragment]:
@@ -134,7 +144,16 @@ def _pieces(labels: NDArray[Any], task: BlockTask) -> _Pieces:
         np.bincount(owned.ravel("K"), minlength=count + 1),
         spots,
         {number: np.array(voxels, np.int32) for number, voxels in contacts.items()},
+        _by_piece(numbers, placed(task.before, labels, task.box.start, task.scale.resolution)),
+        _by_piece(numbers, placed(task.after, labels, task.box.start, task.scale.resolution)),
     )
+
+
+def _by_piece(numbers: NDArray[np.uint32], voxels: NDArray[np.int64]) -> dict[int, list[Triple]]:
+    found: dict[int, list[Triple]] = {}
+    for number, (x, y, z) in zip(numbers[tuple(voxels.T)].tolist(), voxels.tolist(), strict=True):
+        found.setdefault(number, []).append((x, y, z))
+    return found
 
 
 def _faces(task: BlockTask) -> Iterator[tuple[int, int, bool]]:
@@ -171,19 +190,35 @@ def _traced(task: BlockTask, pieces: _Pieces) -> Iterator[tuple[int, dict[str, A
     if small:
         kept = np.zeros(len(wanted), bool)
         kept[small] = True
-        tips = [tip for number in small for tip in _tips(task, pieces, number, boxes[number - 1])]
-        spots = max(len(pieces.spots.get(number, ())) for number in small)
-        most = spots + bool(tips) + _paths_within(parameters, _LARGE)
+        aims = [_aims(task, pieces, number, boxes[number - 1]) for number in small]
+        most = max(each.most for each in aims) + _paths_within(parameters, _LARGE)
+        before, after = ([voxel for each in aims for voxel in getattr(each, name)] for name in ("before", "after"))
         numbers = np.where(kept[pieces.numbers], pieces.numbers, np.uint32(0))
-        yield from _skeletons(task, _Part(numbers, (0, 0, 0), tips, most))
+        yield from _skeletons(task, _Part(numbers, (0, 0, 0), before, after, most))
     for number in np.flatnonzero(large).tolist():
         box = boxes[number - 1]
         part = pieces.numbers[box]
         start = (box[0].start, box[1].start, box[2].start)
-        tips = [_shifted(tip, start) for tip in _tips(task, pieces, number, box)]
-        spots = len(pieces.spots.get(number, ()))
-        most = spots + len(tips) + _paths_within(parameters, int(pieces.voxels[number]))
-        yield from _skeletons(task, _Part(np.where(part == number, part, np.uint32(0)), start, tips, most))
+        aim = _aims(task, pieces, number, box)
+        before, after = ([_shifted(voxel, start) for voxel in voxels] for voxels in (aim.before, aim.after))
+        most = aim.most + _paths_within(parameters, int(pieces.voxels[number]))
+        yield from _skeletons(task, _Part(np.where(part == number, part, np.uint32(0)), start, before, after, most))
+
+
+@dataclass(frozen=True)
+class _Aims:
+    """Voxels of a piece that paths are led to, before and after all others. most: how many there are, with those at faces."""
+
+    before: list[Triple]
+    after: list[Triple]
+    most: int
+
+
+def _aims(task: BlockTask, pieces: _Pieces, number: int, box: tuple[slice, slice, slice]) -> _Aims:
+    before, after = sorted(set(pieces.before.get(number, ()))), sorted(set(pieces.after.get(number, ())))
+    # The last is led to first.
+    after += _tips(task, pieces, number, box)
+    return _Aims(before, after, len(pieces.spots.get(number, ())) + len(before) + len(after))
 
 
 def _boxes(numbers: NDArray[np.uint32]) -> list[tuple[slice, slice, slice]]:
@@ -228,13 +263,14 @@ def _paths_within(parameters: Parameters, voxels: int) -> int:
 
 @dataclass(frozen=True)
 class _Part:
-    """What is traced at once. numbers: of the pieces. start: of its first voxel in the block. tips: voxels of it that paths
-    are to lead to. most: paths of a piece.
+    """What is traced at once. numbers: of the pieces. start: of its first voxel in the block. before, after: voxels of it that
+    paths are led to, before and after all others. most: paths of a piece.
     """
 
     numbers: NDArray[np.uint32]
     start: Triple
-    tips: list[Triple]
+    before: list[Triple]
+    after: list[Triple]
     most: int
 
 
@@ -253,7 +289,8 @@ def _skeletons(task: BlockTask, part: _Part) -> Iterator[tuple[int, dict[str, An
         in_place=True,
         fix_borders=True,
         parallel=1,
-        extra_targets_after=part.tips,
+        extra_targets_before=part.before,
+        extra_targets_after=part.after,
         fill_holes=parameters.fill_holes,
         fix_avocados=parameters.fix_avocados,
     )

@@ -13,7 +13,16 @@ def made(segment: int, count: int, seed: int) -> Fragment:
     rng = np.random.default_rng(seed)
     numbers = rng.integers(-1000, 1000, (count, 3)).astype(np.int32)
     edges = rng.integers(0, max(1, count), (max(0, count - 1), 2)).astype(np.uint32)
-    return Fragment(segment, 10 * seed, seed % 2 == 1, numbers, rng.random(count, np.float32), edges, numbers[: count // 2])
+    return Fragment(
+        segment,
+        10 * seed,
+        seed % 2 == 1,
+        numbers,
+        rng.random(count, np.float32),
+        edges,
+        numbers[: count // 2],
+        numbers[count // 2 :],
+    )
 
 
 FRAGMENTS = [made(2**64 - 1, 4, 1), made(7, 3, 2), made(9, 0, 3), made(7, 6, 4), made(2**53 + 1, 5, 5)]
@@ -21,7 +30,7 @@ FRAGMENTS = [made(2**64 - 1, 4, 1), made(7, 3, 2), made(9, 0, 3), made(7, 6, 4),
 
 def assert_same(found: Fragment, expected: Fragment) -> None:
     assert (found.segment, found.voxels, found.limited) == (expected.segment, expected.voxels, expected.limited)
-    for name in ("places", "radii", "edges", "contacts"):
+    for name in ("places", "radii", "edges", "contacts", "targets"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
@@ -51,5 +60,5 @@ def test_a_file_that_is_cut_short(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"file: cut short at \d+ of \d+ numbers; run the command again"):
         list(read_fragments(tmp_path / "file", 0, 2**64 - 1))
     (tmp_path / "file").write_bytes(data[:20])
-    with pytest.raises(DatasetError, match="cut short at 2 of 4 numbers"):
+    with pytest.raises(DatasetError, match="cut short at 2 of 5 numbers"):
         read_fragment_index(tmp_path / "file")

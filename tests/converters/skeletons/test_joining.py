@@ -155,6 +155,21 @@ def test_ticks_go_and_an_end_keeps_its_last_branch() -> None:
     assert [28, 3, 0] in graph.places.tolist()
 
 
+def test_what_the_user_wants_paths_to_stays() -> None:
+    thick = line(*along(0, 20), radius=60)
+    branch = line((7, 0, 0), (7, 1, 0), (7, 6, 0))
+    wanted = {"targets": np.array([(7, 6, 0)], np.int32)}
+    assert shape(joined([thick, branch], joining(tick_threshold=65))) == (1, 2, 0)
+    kept = line((7, 0, 0), (7, 1, 0), (7, 6, 0), **wanted)
+    assert shape(joined([thick, kept], joining(tick_threshold=65))) == (1, 3, 1)
+    # Also on the way of a strand that another one covers.
+    loop = line((3, 0, 0), *[(x, 4, 0) for x in range(4, 15)], (15, 0, 0), radius=10, targets=np.array([(5, 4, 0)], np.int32))
+    graph = joined([thick, loop], JOINING)
+    assert graph is not None
+    assert [5, 4, 0] in graph.places.tolist()
+    assert graph.wanted.sum() == 1
+
+
 def test_pieces_with_little_cable_go() -> None:
     parts = [line(*along(0, 31)), line(*along(0, 5, y=9))]
     assert shape(joined(parts, joining(min_cable=41))) == (1, 2, 0)

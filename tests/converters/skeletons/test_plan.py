@@ -4,6 +4,8 @@ import inspect
 import math
 from pathlib import Path
 
+import kimimaro
+import kimimaro.intake
 import kimimaro.trace
 import pytest
 from hypothesis import given
@@ -46,6 +48,32 @@ def test_kimimaro_is_told_all_that_it_takes() -> None:
     theirs = set(inspect.signature(kimimaro.trace.trace).parameters)
     own = {"labels", "DBF", "anisotropy", "fix_branching", "manual_targets_before", "manual_targets_after", "root", "voxel_graph"}
     assert ours == theirs - own - {"max_paths"}
+
+
+OURS = {
+    "all_labels": "DATASET", "teasar_params": "test_kimimaro_is_told_all_that_it_takes", "anisotropy": "the voxels of --scale",
+    "object_ids": "segments", "dust_threshold": "dust_threshold", "fix_branching": "no_fix_branching",
+    "extra_targets_before": "targets_before", "extra_targets_after": "targets_after", "fill_holes": "fill_holes",
+    "fix_avocados": "fix_avocados",
+    # Blocks do not join without it.
+    "fix_borders": "always",
+    # How kimimaro runs; glassine runs it in blocks of its own, on --executor.
+    "progress": "", "in_place": "", "parallel": "", "parallel_chunk_size": "",
+    # An array of the volume's size that no file format holds.
+    "voxel_graph": "",
+}  # fmt: skip
+"""Each parameter of kimimaro.skeletonize, and the option that it has."""
+
+
+def test_every_parameter_of_kimimaro_has_its_option() -> None:
+    assert set(inspect.signature(kimimaro.skeletonize).parameters) == set(OURS)
+    options = set(SkeletonizeOptions.model_fields)
+    assert {name for name in OURS.values() if name in options} == {name for name in OURS.values() if name and name.islower()} - {
+        "always",
+        "the voxels of --scale",
+        "test_kimimaro_is_told_all_that_it_takes",
+    }
+    assert set(kimimaro.intake.DEFAULT_TEASAR_PARAMS) | {"max_paths"} <= options | {"scale"}
 
 
 @pytest.mark.parametrize("given", [{"const": -1}, {"pdrf_exponent": 0}, {"max_paths": 1}, {"segments": "a"}, {"budget": 0}])
