@@ -119,7 +119,9 @@ class RunOptions(Options):
 
     memory: _Memory = None
     executor: _Executor = _PROCESSES
-    overwrite: bool = Field(False, description="Replace a dataset that came from something else.")
+    overwrite: bool = Field(
+        False, description="Replace a dataset that came from something else, with its meshes, skeletons and segment properties."
+    )
 
 
 class ConvertOptions(RunOptions, LayoutOptions, ReadingOptions, ScaleOptions, _EncodingOptions):

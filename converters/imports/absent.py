@@ -1,12 +1,14 @@
 """Whether the segments that something is imported for are in the volume at all."""
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.errors import DatasetError
 from converters.storage.any_layout import AnyLayoutStorage
 from converters.storage.reader import VolumeReader
 from formats.grid import Box, Grid
@@ -19,11 +21,13 @@ _NAMED = 5
 
 
 def absent_note(dataset: Path, volume: VolumeInfo, segments: Collection[int]) -> tuple[str, ...]:
-    """Return a sentence that names the segments which are not in a volume, none when all are there or it is too large to tell.
+    """Return a sentence that names the segments which are not in a volume.
 
-    Raises DatasetError for a chunk that cannot be read.
+    None when all are there, when the volume is too large to look through, and when a chunk of it cannot be read.
     """
-    missing = sorted(_absent(dataset, volume, set(segments)))
+    missing: list[int] = []
+    with suppress(DatasetError):
+        missing = sorted(_absent(dataset, volume, set(segments)))
     if not missing:
         return ()
     named = ", ".join(map(str, missing[:_NAMED])) + (", ..." if len(missing) > _NAMED else "")

@@ -566,3 +566,10 @@ def test_killed_with_minus_nine_and_started_again(options: dict[str, str], segme
     again = import_meshes(files, segmentation, ImportMeshOptions.model_validate(options))
     assert (again.segments, again.stored_bytes) == (whole.segments, whole.stored_bytes)
     assert tree(segmentation) == tree(tmp_path / "other")
+
+
+def test_a_volume_that_cannot_be_read_keeps_no_import_away(segmentation: Path, tmp_path: Path):
+    for chunk in segmentation.rglob("*-*_*"):
+        if chunk.is_file():
+            chunk.write_bytes(b"no chunk")
+    assert import_meshes([ball(tmp_path / "21.ply", (700, 1900, 3800))], segmentation, ImportMeshOptions(unit="nm")).notes == ()
