@@ -1,7 +1,7 @@
 """SWC files as the skeletons of a segmentation's segments, or as a dataset of skeletons alone."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -86,30 +86,11 @@ def import_skeletons(
         for segment, group in groups:
             run.add(segment, group)
             report(run.doubts.files, len(chosen))
-        addition = Addition(
-            staging=staging,
-            info=info,
-            segments={} if info.sharding else {one.segment: (str(one.segment),) for one in run.counted},
-            shards=_shards(run, info.sharding) if info.sharding else (),
-            names={file.segment: file.name for file in chosen if file.name},
-            numbers=skeleton_numbers(run.counted),
-            record=lambda: encode_skeleton_record(_record(run, before)),
-            overwrite=options.overwrite,
-        )
+        names = {file.segment: file.name for file in chosen if file.name}
+        addition = run.addition(names, lambda: encode_skeleton_record(_record(run, before)), overwrite=options.overwrite)
         stored = sum((staging / name).stat().st_size for name in addition.files)
         notes = publish(target, addition)
-    return Imported(
-        dataset=dataset,
-        folder=target.folder,
-        files=run.doubts.files,
-        segments=len(run.counted),
-        vertices=sum(one.vertices for one in run.counted),
-        trees=sum(one.trees for one in run.counted),
-        cable_length=sum(one.cable_length for one in run.counted),
-        stored_bytes=stored,
-        sharded=info.sharding is not None,
-        notes=(*run.doubts.notes("um"), *notes),
-    )
+    return _imported(run, stored, notes)
 
 
 @dataclass
@@ -129,6 +110,21 @@ class _Run:
         write_file(self.staging / str(segment), encode_skeleton(skeleton, self.info.vertex_attributes))
         self.counted.append(_counts(segment, skeleton))
 
+    def addition(self, names: Mapping[int, str], record: Callable[[], bytes], *, overwrite: bool) -> Addition[SkeletonInfo]:
+        """Return what comes into the dataset, put into shards where it goes into such."""
+        sharding = self.info.sharding
+        files = {one.segment: (str(one.segment),) for one in self.counted}
+        return Addition(
+            staging=self.staging,
+            info=self.info,
+            segments={} if sharding else files,
+            shards=_shards(self, sharding) if sharding else (),
+            names=names,
+            numbers=skeleton_numbers(self.counted),
+            record=record,
+            overwrite=overwrite,
+        )
+
     def _read(self, path: Path) -> Skeleton:
         try:
             tracing = parse_swc(_text(path))
@@ -138,6 +134,21 @@ class _Run:
             raise DamagedError(f"{path}: {error}") from error
         self.doubts.look(path, skeleton.vertices, has_unit=self.told.unit is not None or tracing.unit is not None)
         return skeleton
+
+
+def _imported(run: _Run, stored_bytes: int, notes: Sequence[str]) -> Imported:
+    return Imported(
+        dataset=run.target.dataset,
+        folder=run.target.folder,
+        files=run.doubts.files,
+        segments=len(run.counted),
+        vertices=sum(one.vertices for one in run.counted),
+        trees=sum(one.trees for one in run.counted),
+        cable_length=sum(one.cable_length for one in run.counted),
+        stored_bytes=stored_bytes,
+        sharded=run.info.sharding is not None,
+        notes=(*run.doubts.notes("um"), *notes),
+    )
 
 
 def _text(path: Path) -> str:
