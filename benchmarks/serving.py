@@ -86,13 +86,13 @@ end
 
 @dataclass(frozen=True)
 class Server:
-    """One server: the command that runs it, the file with the paths it is asked for, and the requests a second of its runs."""
+    """One server: the command that runs it, the requests a second of its runs, and the file with the paths it is asked for."""
 
     name: str
     command: tuple[str, ...]
     port: int
-    names: str = "names.txt"
     rates: list[float] = field(default_factory=list)
+    names: str = "names.txt"
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,9 @@ def main(arguments: Sequence[str]) -> int:
         try:
             print(machine(bench.folder), flush=True)
             _make_chunks(bench)
+            servers = _flat_against_data if options.flat else _against_nginx
             for workers in options.workers:
-                print(f"\n{_compare(bench, _servers(bench, workers, flat=options.flat), workers, options.runs)}\n", flush=True)
+                print(f"\n{_compare(bench, servers(bench, workers), workers, options.runs)}\n", flush=True)
             if not options.flat:
                 print(_memory(bench, options.requests), flush=True)
         except (RunError, OSError) as error:
@@ -173,11 +174,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _servers(bench: Bench, workers: int, *, flat: bool) -> list[Server]:
-    """Return what is compared, first what the others are compared with."""
-    if flat:
-        return [replace(bench.glassine(workers), name="glassine, /data"), bench.flat(workers)]
+def _against_nginx(bench: Bench, workers: int) -> list[Server]:
     return [bench.nginx("nginx, least", workers), bench.nginx("nginx, nginx.conf", workers), bench.glassine(workers)]
+
+
+def _flat_against_data(bench: Bench, workers: int) -> list[Server]:
+    return [replace(bench.glassine(workers), name="glassine, /data"), bench.flat(workers)]
 
 
 def _make_chunks(bench: Bench) -> None:
@@ -216,7 +218,7 @@ def _make_shards(bench: Bench) -> None:
 
 
 def _compare(bench: Bench, servers: list[Server], workers: int, runs: int) -> str:
-    """Run all servers, which have so many processes; return the table."""
+    """Run all servers, which have so many processes; return the table, in which the others are compared with the first."""
     for k in range(runs):
         for server in servers[k % len(servers) :] + servers[: k % len(servers)]:
             with _running(bench, server):

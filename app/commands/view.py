@@ -12,7 +12,6 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
@@ -24,15 +23,11 @@ from app.commands.convert import convert_and_tell
 from app.commands.flags import with_flags
 from app.commands.looking import Browser, Port, layers_below, look, served
 from app.links import Layer, viewer_link
+from app.preview import planned_layer
 from app.settings import read_settings
-from converters.errors import ConverterError
 from converters.options import ConvertOptions
-from converters.record import Contrast, Record
 from converters.sources.opening import absolute
-from converters.volumes.contrast import contrast_of
-from converters.volumes.plan import Plan, make_plan, volume_info
-from converters.volumes.preview import preview_voxels
-from formats.errors import FormatError
+from converters.volumes.plan import Plan, make_plan
 
 _SOON_BYTES = 1 << 26
 """Of voxels: what is converted in a second or two is converted before it is looked at."""
@@ -80,7 +75,7 @@ def _view_meanwhile(source: str, dataset: Path, plan: Plan, options: ConvertOpti
     with served(dataset.parent, port) as base_url:
         with _converting(source, dataset, options) as process, suppress(KeyboardInterrupt):
             if _is_there(f"{base_url}/data/{quote(dataset.name)}/info", process):
-                look(viewer_link([_layer(source, dataset, plan)], base_url), browser=browser)
+                look(viewer_link([_layer(dataset, plan)], base_url), browser=browser)
         # What was wrong the process itself has said; that it was interrupted is no mistake.
         return 1 if process.exitcode == 1 else 0
 
@@ -95,34 +90,11 @@ def _is_there(url: str, process: SpawnProcess) -> bool:
     return False
 
 
-def _layer(source: str, dataset: Path, plan: Plan) -> Layer:
+def _layer(dataset: Path, plan: Plan) -> Layer:
     """Return what the link needs to know: of the dataset if it is there already, else of the plan."""
     if (dataset / "info").exists():
         return layers_below(dataset.parent, [dataset.name])[0]
-    geometry = plan.source.geometry
-    record = Record(
-        version("glassine"),
-        source,
-        {},
-        {},
-        geometry.resolution,
-        geometry.affine,
-        geometry.transform(),
-        geometry.world,
-        _contrast(plan),
-    )
-    return Layer(dataset.name, volume_info(plan), record)
-
-
-def _contrast(plan: Plan) -> tuple[Contrast, ...]:
-    """Return the grey values of a first look from the coarsest scale, none where it cannot be had now."""
-    if plan.layer == "segmentation":
-        return ()
-    try:
-        voxels = preview_voxels(plan, len(plan.scales) - 1, plan.scales[-1].box)
-    except (ConverterError, FormatError):
-        return ()
-    return contrast_of([voxels.reshape(-1, voxels.shape[3])])
+    return planned_layer(dataset.name, plan)
 
 
 @contextmanager

@@ -1,5 +1,5 @@
 """`/data/NAME/...`: the files of datasets under the viewer's flat names, whatever layout lies on the disk."""
 
-from app.data.route import DataApp, data_app
+from app.data.route import DataApp
 
-__all__ = ["DataApp", "data_app"]
+__all__ = ["DataApp"]

@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 from starlette.types import Receive, Scope, Send
 
 from app.data.body import Body, Bytes, cached_span, decode_body, read_body, read_cached
-from app.data.lookup import DiskFiles, Stored
+from app.data.lookup import Stored
 from app.data.reply import PREFLIGHT, Made, Outline, message, outline, outline_made
 from app.protocol import FileSpan, Reply
 from formats.errors import DecodeError
@@ -49,11 +49,6 @@ class Files(Protocol):
         Raises OSError, DecodeError when something is there that cannot be read: it must not look like what was never written.
         """
         ...
-
-
-def data_app(root: Path) -> "DataApp":
-    """Return the application of /data/... for the files below root, which may itself be a link."""
-    return DataApp(PREFIX, DiskFiles(real_root(root)))
 
 
 def real_root(root: Path) -> str:

@@ -3,5 +3,6 @@
 from app.preview.allowed import is_allowed
 from app.preview.computing import Previews
 from app.preview.files import previewed_app
+from app.preview.layer import layer_of_run, planned_layer
 
-__all__ = ["Previews", "is_allowed", "previewed_app"]
+__all__ = ["Previews", "is_allowed", "layer_of_run", "planned_layer", "previewed_app"]

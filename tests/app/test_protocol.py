@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from app.data import DataApp, body, data_app
+from app.data import DataApp, body
+from app.preview import previewed_app
 from app.protocol import AtOnceProtocol, FileSpan
 
 BODY = bytes(range(256)) * 400
@@ -24,7 +25,7 @@ BODY = bytes(range(256)) * 400
 @contextmanager
 def serving(root: Path, protocol: type[AtOnceProtocol] | str) -> Iterator[int]:
     server = uvicorn.Server(
-        uvicorn.Config(data_app(root), port=0, http=protocol, log_level="warning", lifespan="off", proxy_headers=False)
+        uvicorn.Config(previewed_app(root, None), port=0, http=protocol, log_level="warning", lifespan="off", proxy_headers=False)
     )  # type: ignore[arg-type]
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app.data import body, lookup, route
+from app.preview import previewed_app
 
 Served = Any  # of conftest.py, which tests cannot import
 Serve = Callable[[dict[str, bytes]], Served]
@@ -580,7 +581,7 @@ def test_a_client_that_goes_is_seen_where_nothing_has_to_be_waited_for(tmp_path:
 
     path = "/data/big.shard"
     scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": []}
-    asyncio.run(route.data_app(tmp_path)(scope, receive, send))
+    asyncio.run(previewed_app(tmp_path, None)(scope, receive, send))
     assert sum(sent) <= 3 * body.WHOLE_BYTES
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.preview import is_allowed
+from app.preview import is_allowed, layer_of_run
 from app.server import create_app, running
 from converters.claim import Claim, Request, claim
 from converters.options import ConvertOptions, ServeOptions
@@ -157,6 +157,16 @@ def test_the_generation_grows_with_each_doubling_of_the_blocks_that_are_done(sit
         held.journal.begin("stage 0", (block, 0, 0))
         held.journal.add("stage 0", (block, 0, 0), {})
     assert generations == [0, 1, 2, 2, 3, 3, 3, 3, 4]
+
+
+def test_a_link_can_be_made_to_what_is_being_written(site: Served, writing: Writing, source: Path) -> None:
+    _, plan = writing(site.root / "lab/linked")
+    layer = layer_of_run(site.root, "lab/linked")
+    assert layer is not None
+    assert (layer.name, layer.info, layer.record.source) == ("lab/linked", volume_info(plan), str(source))
+    assert 0 <= layer.record.contrast[0].low < layer.record.contrast[0].high < 200
+    for name in ("", "lab", "lab/linked/", "../lab/linked", "lab/nothing", "lab/linked/.glassine"):
+        assert layer_of_run(site.root, name) is None
 
 
 def test_a_server_that_may_not_read_sources_shows_nothing(site: Served, writing: Writing) -> None:
