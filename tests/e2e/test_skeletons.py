@@ -126,6 +126,10 @@ def test_imported_skeletons_alone(viewer, glassine: Callable[..., str], server: 
         assert shown[segment].vertices.tolist() == [[0, 0, 0], [10_000, 0, 0], [20_000, 5000, r], [20_000, -5000, 0]]
         assert shown[segment].attributes["radius"].tolist() == [r, 1000, 1000, 0]
         assert shown[segment].attributes["vertex_types"].tolist() == [1, 3, 3, 3]
+    ((kind, picture),) = viewer.panels()
+    background = np.isin(picture, (0, 255)).all(axis=2) | (picture == picture[:, :, :1]).all(axis=2)
+    assert kind == "3d"
+    assert (~background).sum() > 300
     assert viewer.properties(made.name)["name"] == {segment: f"neuron {number}" for number, segment in enumerate(IDS)}
     viewer.assert_clean()
 
