@@ -44,6 +44,7 @@ export class JobItem {
     this.part(".cancel").addEventListener("click", () => this.tell(() => this.cancel()));
     this.part(".remove").addEventListener("click", () => this.tell(() => ask(this.path, { method: "DELETE" })));
     this.part(".retry").addEventListener("click", () => this.tell(() => ask(`${this.path}/retry`, { method: "POST", members: {} })));
+    this.part(".look").addEventListener("click", () => this.tell(() => this.look()));
     this.part(".log").addEventListener("click", () => openLog(this.job, `Log: ${jobTitle(this.job)}`));
     this.update(job);
   }
@@ -57,12 +58,17 @@ export class JobItem {
     this.job = job;
     this.element.dataset.state = job.cancelling ? "cancelling" : job.state;
     setText(this.part(".state"), job.cancelling ? "Cancelling …" : STATES[job.state]);
-    setText(this.part(".when"), when(job));
+    this.showTime();
     setTextOrHide(this.part(".error"), job.error);
-    setTextOrHide(this.part(".summary"), job.summary);
+    setTextOrHide(this.part(".summary"), job.summary?.split("\n")[0]);
     setTextOrHide(this.part(".told"), told(job));
     this.showProgress(job);
     this.showActions(job);
+  }
+
+  /** Show how long ago it began or ended. */
+  showTime() {
+    setText(this.part(".when"), when(this.job));
   }
 
   showProgress({ state, step, done, total, unit, rate, seconds_left: left }) {
@@ -85,6 +91,7 @@ export class JobItem {
     this.part(".remove").hidden = !isEnded(job);
     this.part(".log").hidden = job.attempts === 0;
     setAttributes(this.part(".open"), { href: job.link, hidden: !job.link });
+    this.part(".look").hidden = job.state !== "running" || job.command !== "convert" || Boolean(job.link);
     this.part(".again").href = address("new", { command: job.command, ...textOptions(job.options) });
     this.part(".again").hidden = !isEnded(job);
     if (hadFocus && active.hidden) focusOn(this.part("h4"));
@@ -99,6 +106,21 @@ export class JobItem {
     const job = await ask(this.path);
     if (isEnded(job)) this.update(job);
     else await ask(this.path, { method: "DELETE" });
+  }
+
+  /** Open a dataset that is being written: the viewer gets what is not there yet from the source. */
+  async look() {
+    // The tab is opened at once: after an answer it would be taken for an advertisement.
+    const tab = window.open("about:blank", "_blank");
+    if (tab === null) throw new Error("The browser did not open a new tab.");
+    tab.opener = null;
+    try {
+      const { link } = await ask(`/api/link?${new URLSearchParams({ name: this.job.dataset })}`);
+      tab.location.replace(link);
+    } catch (error) {
+      tab.close();
+      throw error;
+    }
   }
 
   /** Do what was asked for, and show the sentence when it is refused. */
@@ -130,7 +152,7 @@ const seconds = (time) => Date.parse(time) / 1000;
 
 function when(job) {
   if (job.ended) return `${ago(seconds(job.ended))}${job.started ? `, took ${duration(seconds(job.ended) - seconds(job.started))}` : ""}`;
-  return job.started ? `started ${ago(seconds(job.started))}` : `since ${ago(seconds(job.created))}`;
+  return job.started ? `started ${ago(seconds(job.started))}` : `queued ${ago(seconds(job.created))}`;
 }
 
 function told({ state, attempts }) {

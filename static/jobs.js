@@ -9,6 +9,8 @@ import { focusOn, isShown, onShow } from "/static/views.js";
 
 const ENDED_AT_ONCE = 50; // ended jobs that are shown before one asks for more
 
+const MINUTE = 60_000; // ms
+
 const items = new Map(); // id -> JobItem
 let endedShown = ENDED_AT_ONCE;
 let wanted = null; // id of the job to put the focus on as soon as it is here
@@ -95,6 +97,7 @@ export function startJobs() {
     wanted = parameters.has("job") ? Number(parameters.get("job")) : null;
     showSoon();
   });
+  setInterval(() => { if (isShown("jobs")) for (const item of items.values()) item.showTime(); }, MINUTE / 2);
   byId("more-ended").addEventListener("click", showMore);
   startStream(setAll, setJob, remove);
 }

@@ -125,7 +125,8 @@ const now = () => performance.now() / 1000;
 
 const pause = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
 
-const address = (name) => `/api/uploads/${name.split("/").map(encodeURIComponent).join("/")}`;
+/** Return where an upload is on the server. */
+export const address = (name) => `/api/uploads/${name.split("/").map(encodeURIComponent).join("/")}`;
 
 /** Return a name like this one that is not taken: `brain-2.nii.gz`. */
 function freeName(name, taken) {

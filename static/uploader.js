@@ -5,6 +5,7 @@ import { bytes, duration } from "/static/amounts.js";
 import { chosenFiles, droppedFiles, shownName } from "/static/dropped.js";
 import { fromTemplate, setText, setTextOrHide } from "/static/elements.js";
 import { Upload } from "/static/upload.js";
+import { Uploads } from "/static/uploads.js";
 
 export class Uploader {
   /** uploaded: called with the text for `source` when an upload is complete. */
@@ -12,6 +13,8 @@ export class Uploader {
     this.uploaded = uploaded;
     this.upload = null;
     this.element = fromTemplate("uploader");
+    this.before = new Uploads();
+    this.element.append(this.before.element);
     this.connectButtons();
     this.connectDropping();
   }
@@ -56,6 +59,7 @@ export class Uploader {
     }
     this.upload = null;
     this.showUnderWay(false);
+    if (this.before.element.open) this.before.load();
   }
 
   stop() {

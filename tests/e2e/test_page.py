@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import nibabel
@@ -19,6 +20,7 @@ import pytest
 from playwright.sync_api import expect
 from scipy.ndimage import gaussian_filter
 
+from app.demo import BRAIN, TISSUES, write_sources
 from tests.e2e import inspection
 
 WIDTHS = (360, 768, 1280)
@@ -321,7 +323,7 @@ def test_the_first_start_shows_a_plan_that_was_not_seen(opened: Any, site: Site)
 )
 def test_what_is_refused_is_said_beside_its_field(opened: Any, name: str, value: str, sentence: str):
     page = opened("convert")
-    page.locator("summary").click()
+    page.get_by_text("More options").click()
     field = page.get_by_role("textbox", name=re.compile(f"^{name}"))
     field.fill(value)
     page.get_by_role("button", name=START).click()
@@ -430,6 +432,17 @@ def test_what_is_dropped_is_uploaded_under_a_name_that_is_free(opened: Any, site
         expect(page.locator(".uploader .choosing")).to_be_visible(timeout=PATIENCE)
     assert uploaded(site, "dropped.nii.gz").read_bytes() == uploaded(site, "dropped-2.nii.gz").read_bytes() == b"not an image"
     page.problems.clear()  # it is no NIfTI, which the plan says
+
+
+def test_uploads_that_are_no_longer_needed_are_deleted(opened: Any, site: Site):
+    url = f"{site.url}/api/uploads/{quote('old <b>.npy')}"
+    assert httpx.put(url, content=b"old", headers={"Content-Type": "application/octet-stream"}).status_code == 201
+    page = opened("convert")
+    page.get_by_text("What was uploaded before").click()
+    page.get_by_role("button", name="Delete the upload old <b>.npy").click()
+    expect(page.get_by_role("button", name="Delete the upload old <b>.npy")).to_have_count(0)
+    expect(page.locator("#said")).to_contain_text("The upload old <b>.npy is deleted.")
+    assert not uploaded(site, "old <b>.npy").exists()
 
 
 def test_an_upload_is_stopped_and_forgotten(opened: Any, site: Site, tmp_path: Path):
@@ -618,7 +631,7 @@ def test_all_of_it_goes_without_a_mouse(opened: Any, site: Site):
     keys.type("by-keys")
     keys.tab_to(page.get_by_role("combobox", name="Encoding"))
     keys.type("png")
-    keys.tab_to(page.locator("summary"))
+    keys.tab_to(page.locator("summary").filter(has_text="More options"))
     keys.press("Enter")
     keys.tab_to(page.get_by_role("textbox", name="Scales"))
     keys.type("1")
@@ -676,7 +689,7 @@ def test_a_file_is_uploaded_converted_meshed_skeletonized_and_looked_at(viewer: 
         page.get_by_role("link", name="Datasets").click()
         page.get_by_role("link", name=button).click()
         if command == "Skeletonize":
-            page.locator("summary").click()
+            page.get_by_text("More options").click()
             page.get_by_role("textbox", name="Dust threshold").fill("10")
         run_from_form(page, f"{command} neuron")
     page.get_by_role("link", name="Datasets").click()
@@ -703,16 +716,40 @@ def select(viewer: Any, segment: str) -> None:
     raise AssertionError(f"segment {segment} is not selected by a double click")
 
 
-def test_pictures_of_the_page(opened: Any, site: Site, tmp_path: Path):
-    """With GLASSINE_PAGE_SCREENSHOTS the four pictures are written to that folder: the README's."""
-    folder = Path(os.environ.get("GLASSINE_PAGE_SCREENSHOTS", tmp_path))
-    for name, view, screen in (
-        ("wide-light", "datasets", Screen(1280)),
-        ("wide-dark", "convert", Screen(1280, "dark")),
-        ("narrow-light", "jobs", Screen(390)),
-        ("narrow-dark", "datasets", Screen(390, "dark")),
+@pytest.fixture
+def lab(serving: Any, tmp_path: Path) -> Iterator[Site]:
+    """What a lab may have: a brain, its tissues, cells of an EM volume with meshes, and a conversion that runs."""
+    root = tmp_path / "lab"
+    write_sources(root / "scans")
+    fields = [gaussian_filter(np.random.default_rng(n).standard_normal((160, 128, 64)), 7) for n in range(24)]
+    np.save(root / "scans/cells.npy", np.uint32(1 + np.argmax(fields, axis=0)))
+    with serving(root) as url:
+        site = Site(root, url)
+        jobs = [site.post("convert", source=f"scans/{name}.nii.gz", dataset=name) for name in (BRAIN, TISSUES)]
+        jobs.append(site.post("convert", source="scans/cells.npy", dataset="em/cells", resolution="8,8,30", axes="xyz"))
+        jobs.append(site.post("mesh", dataset="em/cells"))
+        for number in jobs:
+            site.wait(number)
+        site.post("convert", source=big_source(site), dataset="confocal/stack-3", executor="serial", encoding="jxl")
+        site.post("skeletonize", dataset="em/cells")
+        yield site
+
+
+@pytest.mark.skipif("GLASSINE_PAGE_SCREENSHOTS" not in os.environ, reason="makes the README's pictures, when they are asked for")
+def test_pictures_of_the_page(browser: Any, lab: Site):
+    """The README's pictures go to the folder GLASSINE_PAGE_SCREENSHOTS."""
+    folder = Path(os.environ["GLASSINE_PAGE_SCREENSHOTS"])
+    for name, screen, address, seen in (
+        ("narrow-light", Screen(390), "#/jobs", "#running-jobs .amount:not(:empty)"),
+        ("narrow-dark", Screen(390, "dark"), "#/datasets", "#datasets img"),
+        ("wide-light", Screen(1280), "#/datasets", "#datasets img"),
+        ("wide-dark", Screen(1280, "dark"), f"#/new?command=convert&source=scans/{BRAIN}.nii.gz", "#plan table"),
     ):
-        page = opened(view, screen)
-        page.wait_for_timeout(500)
+        context = browser.new_context(viewport={"width": screen.width, "height": 800}, color_scheme=screen.theme)
+        page = context.new_page()
+        page.goto(f"{lab.url}/{address}")
+        page.wait_for_selector(seen)
+        page.wait_for_timeout(1500)  # pictures and progress
         page.screenshot(path=folder / f"page-{name}.png")
         assert 5_000 < (folder / f"page-{name}.png").stat().st_size < 200_000
+        context.close()
