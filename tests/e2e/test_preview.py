@@ -62,12 +62,17 @@ def blocks_done(dataset: Path) -> int:
 
 def opened(viewer: Any, url: str, name: str) -> None:
     """Open a dataset by what the server tells of it now."""
+    info = parse_volume_info(answer_of(f"{url}/data/{name}/info").raise_for_status().content)
+    viewer.open(viewer_link([Layer(name, info)], url))
+
+
+def answer_of(address: str) -> Any:
+    """Ask again as long as the server says to come back."""
     import httpx
 
-    while (answer := httpx.get(f"{url}/data/{name}/info", timeout=60)).status_code == 503:
+    while (answer := httpx.get(address, timeout=60)).status_code == 503:
         time.sleep(0.2)
-    info = parse_volume_info(answer.raise_for_status().content)
-    viewer.open(viewer_link([Layer(name, info)], url))
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -110,17 +115,15 @@ def test_the_picture_is_there_at_once_and_fills_in_by_itself(
 
 
 def test_a_conversion_that_is_no_more_at_work_is_not_shown(serving: Callable[[Path], Any], source: Path, tmp_path: Path):
-    import httpx
-
     root = tmp_path / "served"
     with serving(root) as url:
         with converting(source, root / "large") as process:
-            assert httpx.get(f"{url}/data/large/info", timeout=60).status_code == 200
+            assert answer_of(f"{url}/data/large/info").status_code == 200
             process.kill()
             process.wait(30)
         assert (root / "large/.glassine/begun.json").exists()
         deadline = time.monotonic() + 30
-        while httpx.get(f"{url}/data/large/info").status_code != 404:
+        while answer_of(f"{url}/data/large/info").status_code != 404:
             assert time.monotonic() < deadline
             time.sleep(0.1)
     assert os.listdir(root / "large") == [".glassine"]
