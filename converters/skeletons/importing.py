@@ -203,7 +203,12 @@ def _info(target: Target[SkeletonInfo], options: ImportSkeletonOptions, segments
         sharded = options.layout == "sharded" or (options.layout == "auto" and segments > _MOST_FILES)
         return SkeletonInfo(ATTRIBUTES, sharding=hashed_sharding(segments, gzipped=True) if sharded else None)
     if there.sharding is not None:
-        raise OptionError(f"{target.folder}: its skeletons lie in shards, which nothing is added to; import into a new folder")
+        anew = (
+            "" if target.volume is None else ", or remove this one, and the member skeletons of the volume's info, to begin anew"
+        )
+        raise OptionError(
+            f"{target.folder}: its skeletons lie in shards, which nothing is added to; import into a new folder{anew}"
+        )
     if options.layout == "sharded":
         raise OptionError(f"{target.folder}: its skeletons are files of their own; leave out --layout sharded to add to them")
     if there.transform != IDENTITY:

@@ -17,7 +17,7 @@ from formats.skeletons.info import parse_skeleton_info
 from tests.converters.skeletons.datasets import options, quiet, segmentation
 from tests.converters.skeletons.phantoms import tubes, y_shape
 
-SLOW = pytest.mark.skipif("GLASSINE_SLOW" not in os.environ, reason="takes minutes; GLASSINE_SLOW=1 runs it")
+SLOW = pytest.mark.skipif(not os.environ.get("GLASSINE_SLOW"), reason="takes minutes; GLASSINE_SLOW=1 runs it")
 LARGE = 2**53 + 1
 RESOLUTION = (32, 30.5, 40)
 OFFSET = (-7, 1001, 3)

@@ -303,13 +303,23 @@ def test_skeletons_that_are_there_are_kept(labels: Path, tmp_path: Path) -> None
     assert properties(labels)["1"]["end_points"] == 4
 
 
-def test_what_cannot_be_added_to(tmp_path: Path) -> None:
+def test_what_cannot_be_added_to(labels: Path, tmp_path: Path) -> None:
     source = [swc(tmp_path / "1.swc")]
     import_skeletons(source, tmp_path / "shards", options(layout="sharded"))
     with pytest.raises(
         OptionError, match="shards: its skeletons lie in shards, which nothing is added to; import into a new fold"
     ):
         import_skeletons(source, tmp_path / "shards", options())
+    import_skeletons(source, labels, options(layout="sharded"))
+    with pytest.raises(OptionError) as in_volume:
+        import_skeletons(source, labels, options(overwrite=True))
+    assert str(in_volume.value) == (
+        f"{labels / 'skeletons'}: its skeletons lie in shards, which nothing is added to; import into a new folder, or remove this "
+        "one, and the member skeletons of the volume's info, to begin anew"
+    )
+    shutil.rmtree(labels / "skeletons")
+    (labels / "info").write_text(json.dumps({name: value for name, value in info(labels).items() if name != "skeletons"}))
+    import_skeletons(source, labels, options(layout="sharded"))
     import_skeletons(source, tmp_path / "alone", options())
     with pytest.raises(OptionError, match="its skeletons are files of their own; leave out --layout sharded to add to them"):
         import_skeletons(source, tmp_path / "alone", options(layout="sharded"))
