@@ -314,8 +314,8 @@ def test_what_cannot_be_added_to(labels: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError) as in_volume:
         import_skeletons(source, labels, options(overwrite=True))
     assert str(in_volume.value) == (
-        f"{labels / 'skeletons'}: its skeletons lie in shards, which nothing is added to; import into a new folder, or remove this "
-        "one, and the member skeletons of the volume's info, to begin anew"
+        f"{labels / 'skeletons'}: its skeletons lie in shards, which nothing is added to; import into a new folder, or remove "
+        "this one, and the member skeletons of the volume's info, to begin anew"
     )
     shutil.rmtree(labels / "skeletons")
     (labels / "info").write_text(json.dumps({name: value for name, value in info(labels).items() if name != "skeletons"}))
