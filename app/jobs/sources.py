@@ -131,5 +131,5 @@ def _is_source_folder(entry: os.DirEntry[str]) -> bool:
     plain = {name for name, is_folder in names if not is_folder}
     if any(name in plain for name in FOLDER_FILES):
         return not _is_dataset(entry)
-    slices = sum(name.lower().endswith(tuple(KINDS)) for name in plain)
+    slices = sum(name.lower().endswith(tuple(KINDS)) and not name.startswith(".") for name in plain)
     return slices > 1 and not any(is_folder for _, is_folder in names)
