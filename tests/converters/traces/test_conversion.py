@@ -25,6 +25,7 @@ from converters.traces.conversion import TraceSummary, trace
 from converters.traces.options import TraceOptions
 from formats.grid import Box
 from formats.info import parse_volume_info
+from tests.converters.dask_cluster import started_cluster
 from tests.converters.watching import files_of
 
 OPTIONS: dict[str, Any] = {"smooth": 1, "dust": 20, "const": 2, "invalidation_scale": 1.5, "executor": "serial"}
@@ -248,6 +249,18 @@ def test_stacks_of_microscopes_tell_their_voxel_size(bars: Path, tmp_path: Path)
         assert {name: found[name] for name in found if name != "trace.json"} == {
             name: expected[name] for name in expected if name != "trace.json"
         }
+
+
+# distributed: its own, on closing connections to workers that are gone.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed")
+@pytest.mark.skipif(not os.environ.get("GLASSINE_SLOW"), reason="a cluster takes long to start; GLASSINE_SLOW=1 runs it")
+def test_a_cluster_finds_the_same(bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Otherwise a small file is labelled in this process, whatever the executor.
+    monkeypatch.setattr("converters.volumes.conversion._SMALL_SOURCE", 0)
+    trace(bars, tmp_path / "one/out", on_bars(), quiet)
+    with started_cluster(tmp_path, workers=2) as cluster:
+        trace(bars, tmp_path / "two/out", on_bars(executor=cluster.address), quiet)
+    assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
 
 
 def test_one_component(bars: Path, tmp_path: Path) -> None:
