@@ -56,7 +56,7 @@ def read_skeleton_record(dataset: Path) -> SkeletonRecord | None:
     path = skeleton_record_path(dataset)
     try:
         members = json.loads(path.read_bytes())
-        return SkeletonRecord(**{**members, **{name: tuple(int(segment) for segment in members[name]) for name in _IDS}})
+        return SkeletonRecord(**{**members, **{name: tuple(int(segment) for segment in members.get(name, ())) for name in _IDS}})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
