@@ -8,12 +8,12 @@ on, loops, strands that run twice along a shared plane, ticks.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from converters.geometry import Lengths
+from converters.skeletons.balls import Balls
 from converters.skeletons.fragments import Fragment
 from converters.skeletons.parameters import Parameters
 from converters.skeletons.paths import Paths, prune
@@ -163,13 +163,14 @@ def _without_loops(web: _Web, joining: Joining) -> NDArray[np.int64]:
         return web.edges
     paths = Paths(web.points, web.edges)
     closing = _closing(paths, web.radii)
-    kept = [vertex for number, path in paths.vertices.items() if number not in closing for vertex in path]
-    thick = _Thick(web.points, web.radii + joining.margin)
+    kept = np.zeros(count, bool)
+    kept[[vertex for number, path in paths.vertices.items() if number not in closing for vertex in path]] = True
+    thick = Balls(web.points, web.radii + joining.margin)
     edges = []
     for number, path in paths.vertices.items():
         if number not in closing:
             edges += list(pairwise(path))
-        elif path[0] == path[-1] or web.wanted[path[1:-1]].any() or not thick.covers(path[1:-1], np.array(kept, np.int64)):
+        elif path[0] == path[-1] or web.wanted[path[1:-1]].any() or not thick.cover(path[1:-1], kept):
             middle = _middle(web.points[path])
             edges += list(pairwise(path[: middle + 1])) + list(pairwise(path[middle + 1 :]))
     return np.array(edges, np.int64).reshape(-1, 2)
@@ -200,27 +201,6 @@ def _middle(points: NDArray[np.float64]) -> int:
     return int(np.searchsorted(lengths, lengths[-1] / 2))
 
 
-@dataclass(frozen=True)
-class _Thick:
-    """Vertices with the balls around them. points: float64 [n, 3], nm. reach: [n], nm."""
-
-    points: NDArray[np.float64]
-    reach: NDArray[Any]
-
-    def covers(self, strand: Sequence[int], others: NDArray[np.int64]) -> bool:
-        """Tell whether each vertex of a strand lies within the ball of one of the others."""
-        points = self.points[list(strand)]
-        if not len(points):
-            return True
-        reach, centres = self.reach[others, np.newaxis], self.points[others]
-        near = ((centres >= points.min(axis=0) - reach) & (centres <= points.max(axis=0) + reach)).all(axis=1)
-        balls = others[near]
-        return all(self._within(point, balls) for point in points)
-
-    def _within(self, point: NDArray[np.float64], balls: NDArray[np.int64]) -> bool:
-        return bool((np.linalg.norm(self.points[balls] - point, axis=1) <= self.reach[balls]).any())
-
-
 def _pruned(graph: Joined, points: NDArray[np.float64], edges: NDArray[np.int64], joining: Joining) -> NDArray[np.int64]:
     """Return the edges without what only the blocks made, without branches that do not leave the radius of the rest, and ticks.
 
@@ -228,16 +208,16 @@ def _pruned(graph: Joined, points: NDArray[np.float64], edges: NDArray[np.int64]
     is left there goes, if without the plane the paths beside it would have taken its whole branch away.
     """
     paths = Paths(points, edges)
-    thick = _Thick(points, graph.radii + joining.margin)
-    taken = _Thick(points, joining.parameters.reach(graph.radii))
+    thick = Balls(points, graph.radii + joining.margin)
+    taken = Balls(points, joining.parameters.reach(graph.radii))
     at_seam = is_near_seam(graph.places, joining.grid)
     left = np.zeros(len(points), bool)
     left[edges.ravel()] = True
 
-    def inside(number: int, balls: _Thick) -> bool:
+    def inside(number: int, balls: Balls) -> bool:
         strand = paths.interior(number)
         left[strand] = False
-        covered = balls.covers(strand, np.flatnonzero(left))
+        covered = balls.cover(strand, left)
         left[strand] = not covered
         return covered
 

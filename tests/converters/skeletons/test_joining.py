@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from converters.skeletons.balls import Balls
 from converters.skeletons.fragments import Fragment
 from converters.skeletons.joining import Joined, Joining, joined
 from converters.skeletons.options import SkeletonizeOptions
@@ -213,6 +214,16 @@ def test_pruning_a_tree_leaves_a_path(random: object, where: list[Place]) -> Non
     paths = Paths(np.array(where, float), edges)
     prune(paths, lambda number: True)
     assert len(paths.vertices) == 1
+
+
+@settings(max_examples=40)
+@given(places, st.lists(st.floats(0, 40), min_size=12, max_size=12), st.sets(st.integers(0, 11)), st.sets(st.integers(0, 11)))
+def test_balls_cover_what_the_definition_says(where: list[Place], reach: list[float], strand: set[int], others: set[int]) -> None:
+    points, mask = np.array(where, float), np.zeros(12, bool)
+    mask[list(others)] = True
+    distances = np.linalg.norm(points[:, np.newaxis] - points, axis=2)
+    expected = all((distances[vertex][mask] <= np.array(reach)[mask]).any() for vertex in strand)
+    assert Balls(points, np.array(reach)).cover(sorted(strand), mask) == expected
 
 
 def test_pruning_asks_the_shortest_first() -> None:
