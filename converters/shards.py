@@ -19,11 +19,21 @@ from converters.results import BlockResult
 from converters.steps import Step
 from converters.storage.files import new_file
 from formats.info import Sharding
+from formats.sharding.choice import hashed_sharding
 from formats.sharding.frame import shard_frame
 from formats.sharding.ids import places, shard_name
 
+MOST_FILES = 10_000
+"""Chunks of a volume, or objects of its segments, that are a file each, when nothing is said."""
 _ROW = 4
 _COUNT_BYTES = 8
+
+
+def segment_sharding(layout: str, segments: int, *, gzipped: bool) -> Sharding | None:
+    """Return how the objects of so many segments lie in shards, None for files of their own. layout: auto, files or sharded."""
+    if layout == "sharded" or (layout == "auto" and segments > MOST_FILES):
+        return hashed_sharding(segments, gzipped=gzipped)
+    return None
 
 
 @dataclass

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.budget import budget_begun, budget_of
+from converters.children import SHOWN
 from converters.errors import DatasetError, OptionError
 from converters.executor import open_executor, place_for_workers
 from converters.meshes.blocks import BlockTask, MeshSource, mesh_block, part_path
@@ -27,19 +28,14 @@ from converters.options import MeshOptions
 from converters.publishing import ChildClaim, check_replaceable, claim_child, done_before, finish_publishing, request_for
 from converters.record import read_record
 from converters.results import BlockResult
-from converters.shards import GroupParts, segment_shards
+from converters.shards import GroupParts, segment_sharding, segment_shards
 from converters.steps import Report, Step, Work, do_step
 from converters.storage.storage import Layout, open_storage
 from formats.grid import Box
 from formats.info import Sharding
 from formats.meshes.info import LegacyMeshInfo, MultiresMeshInfo, encode_mesh_info
-from formats.sharding.choice import hashed_sharding
 
 _BITS = 16
-_MOST_FILES = 10_000
-"""Segments whose meshes are files of their own, when nothing is said."""
-_SHOWN = 10
-"""Segments that links select."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +153,9 @@ def _output(plan: MeshPlan, options: MeshOptions, held: ChildClaim[MeshRecord], 
             raise OptionError("--layout sharded: the legacy format has no shards; leave one of --layout and --format out")
         return LegacyFiles(open_storage(held.incoming, _layout(plan.dataset)), FOLDER), None
     encoding = Encoding(plan.lod_scales, _BITS)
-    if options.layout == "sharded" or (options.layout == "auto" and count > _MOST_FILES):
-        return MultiresParts(GroupParts(held.spool / "objects"), encoding), hashed_sharding(count, gzipped=False)
+    sharding = segment_sharding(options.layout, count, gzipped=False)
+    if sharding is not None:
+        return MultiresParts(GroupParts(held.spool / "objects"), encoding), sharding
     return MultiresFiles(held.incoming, FOLDER, encoding), None
 
 
@@ -177,7 +174,7 @@ def _mesh_info(options: MeshOptions, sharding: Sharding | None) -> bytes:
 
 def _record(plan: MeshPlan, held: ChildClaim[MeshRecord], groups: int, results: list[BlockResult]) -> MeshRecord:
     rows = np.concatenate([np.load(told_path(held.spool / "told", number)) for number in range(groups)])
-    largest = rows[np.argsort(rows[:, 1].astype(np.int64) * -1, kind="stable")[:_SHOWN], 0]
+    largest = rows[np.argsort(rows[:, 1].astype(np.int64) * -1, kind="stable")[:SHOWN], 0]
     return MeshRecord(
         **held.request,
         folder=FOLDER,

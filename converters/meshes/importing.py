@@ -22,20 +22,18 @@ from converters.meshes.reading import MeshReader, mesh_kind, read_mesh_info
 from converters.meshes.record import MESHES, MeshRecord, encode_mesh_record, read_mesh_record
 from converters.options import ImportMeshOptions
 from converters.publishing import finish_publishing
+from converters.shards import segment_sharding
 from formats.info import Sharding
 from formats.members import IDENTITY
 from formats.meshes.info import LegacyMeshInfo, MeshInfo, MultiresMeshInfo, encode_mesh_info, parse_mesh_info
 from formats.meshes.mesh import Mesh, joined, welded
 from formats.segment_properties import SegmentProperties
-from formats.sharding.choice import hashed_sharding
 
 _BITS = 16
 """Of a coordinate inside a fragment: what a file tells is kept to a 65,000th of one."""
 
 _LODS = 8
 """Levels of detail of a large surface, at most, when nothing is said."""
-_MOST_FILES = 10_000
-"""Segments whose meshes are files of their own, when nothing is said."""
 _IMPORTED = {"command": "import-mesh"}
 """The options in the record of meshes that were all imported."""
 
@@ -181,8 +179,7 @@ def _sharding(folder: Path, options: ImportMeshOptions, segments: int) -> Shardi
     has_files = any(folder.glob("*.index*"))
     if options.layout == "sharded" and has_files:
         raise OptionError(f"{folder}: is there with meshes in files of their own; leave --layout out, or remove the folder first")
-    wanted = options.layout == "sharded" or (options.layout == "auto" and segments > _MOST_FILES)
-    return hashed_sharding(segments, gzipped=False) if wanted and not has_files else None
+    return None if has_files else segment_sharding(options.layout, segments, gzipped=False)
 
 
 def _record(run: _Run, before: MeshRecord | None) -> MeshRecord:

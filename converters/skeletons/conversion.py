@@ -22,7 +22,7 @@ from converters.publishing import (
     request_for,
 )
 from converters.results import BlockResult
-from converters.shards import GroupParts, segment_shards
+from converters.shards import GroupParts, segment_sharding, segment_shards
 from converters.skeletons.fragments import read_fragment_index
 from converters.skeletons.groups import (
     ATTRIBUTES,
@@ -40,11 +40,8 @@ from converters.skeletons.record import SKELETONS, SkeletonRecord, longest
 from converters.skeletons.tracing import BlockTask, fragments_path, trace_block
 from converters.steps import Report, Step, Work, do_step
 from formats.grid import Triple
-from formats.sharding.choice import hashed_sharding
 from formats.skeletons.info import SkeletonInfo, encode_skeleton_info
 
-_MOST_FILES = 10_000
-"""Segments whose skeletons are files of their own, when nothing is said."""
 _GROUP_VERTICES = 2_000_000
 """Vertices that a worker joins at a time; a group has more only where one segment has."""
 _VERTEX_BYTES = 500
@@ -115,8 +112,7 @@ def _write(plan: SkeletonPlan, options: SkeletonizeOptions, held: ChildClaim[Ske
     found = _found(plan, fragments)
     _check_found(plan, found)
     traced = int((found.vertices > 0).sum())
-    sharded = options.layout == "sharded" or (options.layout == "auto" and traced > _MOST_FILES)
-    sharding = hashed_sharding(traced, gzipped=True) if sharded else None
+    sharding = segment_sharding(options.layout, traced, gzipped=True)
     destination = Destination(held.folder, GroupParts(_folder(held, "parts")), _folder(held, "told"), sharding)
     groups = _groups(found, plan.budget)
     results = _join(plan, found, destination, work)

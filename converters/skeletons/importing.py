@@ -16,7 +16,7 @@ from converters.imports.segments import SegmentFile, by_segment, segment_files
 from converters.imports.target import Kind, Target, find_target
 from converters.options import ImportSkeletonOptions
 from converters.publishing import finish_publishing
-from converters.shards import new_part, shard_from_parts
+from converters.shards import new_part, segment_sharding, shard_from_parts
 from converters.skeletons.groups import ATTRIBUTES, SegmentCounts
 from converters.skeletons.properties import skeleton_numbers
 from converters.skeletons.reading import SkeletonReader, parse_alone, read_skeleton_info
@@ -27,7 +27,6 @@ from formats.errors import DecodeError
 from formats.gzip import compress
 from formats.info import Sharding
 from formats.members import IDENTITY
-from formats.sharding.choice import hashed_sharding
 from formats.sharding.ids import shard_name
 from formats.skeletons.encoded import encode_skeleton
 from formats.skeletons.info import DRAWN, SkeletonInfo, VertexAttribute, encode_skeleton_info
@@ -38,8 +37,6 @@ _IMPORTED = {"command": "import-skeleton"}
 """What was asked for, in the record of skeletons that were all imported."""
 _MICRON = 1e3
 """nm of one unit of files that tell none: what most programs mean."""
-_MOST_FILES = 10_000
-"""Segments whose skeletons are files of their own, when nothing is said."""
 _PART = "part"
 """What is to go into shards, in the staging folder."""
 
@@ -200,8 +197,7 @@ def _info(target: Target[SkeletonInfo], options: ImportSkeletonOptions, segments
     """Return the info of the skeletons that are there, or of new ones. Raises OptionError where new ones cannot be added."""
     there = target.info
     if there is None:
-        sharded = options.layout == "sharded" or (options.layout == "auto" and segments > _MOST_FILES)
-        return SkeletonInfo(ATTRIBUTES, sharding=hashed_sharding(segments, gzipped=True) if sharded else None)
+        return SkeletonInfo(ATTRIBUTES, sharding=segment_sharding(options.layout, segments, gzipped=True))
     if there.sharding is not None:
         anew = (
             "" if target.volume is None else ", or remove this one, and the member skeletons of the volume's info, to begin anew"

@@ -11,6 +11,7 @@ from converters.data_types import LayerType, data_type, layer_type
 from converters.errors import OptionError, ValueRefusedError
 from converters.executor import open_executor
 from converters.options import ConvertOptions
+from converters.shards import MOST_FILES
 from converters.sources.opening import open_source
 from converters.sources.packed import PackedSource
 from converters.sources.pieces.pieces import PiecesSource
@@ -33,9 +34,6 @@ _LARGEST_TILE = 1 << 24
 
 _EXACT_FLOAT32 = 1 << 24
 """The viewer computes positions in float32, which holds every whole number up to here."""
-
-_MOST_FILES = 10_000
-"""Chunks of a dataset that are a file each, when nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +183,7 @@ def _chunk_format(source: Source, layer: LayerType, chunk_size: Triple, options:
 def _layout(options: ConvertOptions, scales: tuple[PlannedScale, ...]) -> Layout:
     if options.layout != "auto":
         return options.layout
-    return "sharded" if sum(math.prod(scale.grid.shape) for scale in scales) > _MOST_FILES else "nested"
+    return "sharded" if sum(math.prod(scale.grid.shape) for scale in scales) > MOST_FILES else "nested"
 
 
 def _sharded(scales: tuple[PlannedScale, ...], chunk_format: ChunkFormat) -> tuple[PlannedScale, ...]:

@@ -17,10 +17,10 @@ import pytest
 import trimesh
 from cloudvolume import CloudVolume
 
+from converters import shards
 from converters.claim import locked
 from converters.errors import BusyError, ConverterError, DamagedError, DatasetExistsError, DiskFullError, OptionError
 from converters.imports import absent
-from converters.meshes import importing
 from converters.meshes.conversion import make_meshes
 from converters.meshes.importing import import_meshes
 from converters.meshes.reading import open_meshes
@@ -507,7 +507,7 @@ def test_many_segments_go_into_shards_by_themselves(
     ids = [1, 5, 2**53 + 1, 2**64 - 1]
     files = [ball(tmp_path / f"{segment}.ply", (700, 1900, 3800 + n)) for n, segment in enumerate(ids)]
     import_meshes(files, tmp_path / "files", ImportMeshOptions())
-    monkeypatch.setattr(importing, "_MOST_FILES", 3)
+    monkeypatch.setattr(shards, "MOST_FILES", 3)
     given = import_meshes(files, dataset, ImportMeshOptions())
     assert sorted(path.name for path in given.folder.iterdir() if not path.name.startswith(".")) == ["0.shard", "info"]
     assert given.stored_bytes == (given.folder / "0.shard").stat().st_size

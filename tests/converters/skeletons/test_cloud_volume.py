@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from cloudvolume import CloudVolume
 
+from converters import shards
 from converters.options import ImportSkeletonOptions
-from converters.skeletons import conversion
 from converters.skeletons.conversion import make_skeletons
 from converters.skeletons.importing import import_skeletons
 from converters.skeletons.reading import open_skeletons
@@ -82,7 +82,7 @@ def read_in_shards(count: int, folder: Path) -> None:
 
 
 def test_many_segments_go_into_shards_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversion, "_MOST_FILES", 120)
+    monkeypatch.setattr(shards, "MOST_FILES", 120)
     read_in_shards(11, tmp_path)
 
 

@@ -14,6 +14,7 @@ import pytest
 import tensorstore as ts
 from cloudvolume import CloudVolume
 
+from converters import shards
 from converters.errors import BusyError, DatasetError, DatasetExistsError, OptionError
 from converters.publishing import finish_publishing
 from converters.skeletons import conversion, plan
@@ -94,7 +95,7 @@ def test_shards_are_read_by_tensorstore_and_osteoid(dataset: Path) -> None:
 
 
 def test_many_segments_go_into_shards_by_themselves(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversion, "_MOST_FILES", 1)
+    monkeypatch.setattr(shards, "MOST_FILES", 1)
     make_skeletons(dataset, options(), quiet)
     assert parse_skeleton_info((dataset / "skeletons/info").read_bytes()).sharding is not None
 

@@ -14,6 +14,7 @@ from cloudvolume import CloudVolume
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from converters import shards
 from converters.claim import locked
 from converters.errors import (
     BusyError,
@@ -25,7 +26,6 @@ from converters.errors import (
     OptionError,
 )
 from converters.options import ConvertOptions, ImportSkeletonOptions
-from converters.skeletons import importing
 from converters.skeletons.conversion import make_skeletons
 from converters.skeletons.importing import import_skeletons
 from converters.skeletons.reading import open_skeletons
@@ -111,7 +111,7 @@ def test_skeletons_alone(layout: Any, tmp_path: Path) -> None:
 
 
 def test_many_segments_go_into_shards_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "_MOST_FILES", 2)
+    monkeypatch.setattr(shards, "MOST_FILES", 2)
     files = [swc(tmp_path / f"{n}.swc") for n in (1, 2, 3)]
     assert not import_skeletons(files[:2], tmp_path / "files", options()).sharded
     assert import_skeletons(files, tmp_path / "shards", options()).sharded
