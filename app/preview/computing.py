@@ -1,22 +1,13 @@
 """Previews of chunks, computed in processes of their own and kept for a while."""
 
 import asyncio
-import json
-import os
 import time
 from collections import OrderedDict
 from concurrent.futures import BrokenExecutor, Executor
-from functools import lru_cache
-
-import numpy as np
 
 from app.preview.runs import Run
-from converters.errors import ConverterError
 from converters.executor import open_executor
-from converters.volumes.plan import Plan, volume_info
-from converters.volumes.preview import NotReadyError, plan_of_run, preview_chunk
-from formats.chunks import encode_chunk
-from formats.info import encode_volume_info, parse_volume_info
+from converters.volumes.preview import NotReadyError, background_chunk, preview_file
 
 _PROCESSES = 2
 _KEPT_BYTES = 128 << 20
@@ -33,7 +24,6 @@ _IDLE_SECONDS = 60.0
 _MOST_PENDING = 400
 """What several viewers ask for at once; the 100 of each are answered in the order in which they came."""
 _MOST_ASKED = 10_000
-_NICE = 5
 
 
 class Previews:
@@ -114,7 +104,7 @@ class Previews:
         try:
             if self._executor is None:
                 self._executor = open_executor(f"processes:{_PROCESSES}")
-            found = await asyncio.wrap_future(self._executor.submit(compute, run, name))
+            found = await asyncio.wrap_future(self._executor.submit(preview_file, run.begun, name, run.spool))
         except BrokenExecutor:
             # A process was killed, for want of memory perhaps: the next request starts new ones.
             self.close()
@@ -136,55 +126,3 @@ class Previews:
         while self._bytes > _KEPT_BYTES or len(self._kept) > _MOST_ASKED:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= len(oldest or b"")
-
-
-def compute(run: Run, name: str) -> bytes | None:
-    """Return the info or a chunk of a run's dataset, None for what it will not have. Raises ConverterError.
-
-    name: "info" or a chunk's.
-    """
-    _be_nice()
-    plan = _plan(run.begun)
-    if plan is None:
-        return None
-    if name == "info":
-        return _info(plan)
-    key, _, last = name.rpartition("/")
-    for position, scale in enumerate(plan.scales):
-        if scale.key == key:
-            cell = scale.grid.cell_of(last)
-            return None if cell is None else preview_chunk(plan, position, cell, run.spool)
-    return None
-
-
-def background_chunk(info: bytes, name: str) -> bytes | None:
-    """Return a chunk of zeros of the volume of an info, None where it has none of this name."""
-    volume = parse_volume_info(info)
-    key, _, last = name.rpartition("/")
-    for scale in volume.scales:
-        cell = scale.grid().cell_of(last) if scale.key == key else None
-        if cell is not None:
-            shape = (*scale.grid().chunk_box(cell).shape, volume.num_channels)
-            return encode_chunk(np.zeros(shape, volume.data_type, order="F"), volume.chunk_format(scale))
-    return None
-
-
-@lru_cache(1)
-def _be_nice() -> None:
-    os.nice(_NICE)
-
-
-@lru_cache(4)
-def _plan(begun: bytes) -> Plan | None:
-    try:
-        return plan_of_run(begun)
-    except ConverterError:
-        return None
-
-
-def _info(plan: Plan) -> bytes:
-    """Return the info that the viewer can open before the dataset is there: chunks that are in no shards yet."""
-    members = json.loads(encode_volume_info(volume_info(plan)))
-    for scale in members["scales"]:
-        scale.pop("sharding", None)
-    return json.dumps(members).encode()

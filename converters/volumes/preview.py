@@ -7,6 +7,7 @@ each costs a large block.
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import pairwise, product
@@ -25,11 +26,12 @@ from converters.sources.mapped import MappedSource, mapped_array
 from converters.sources.opening import open_source
 from converters.sources.packed import PackedSource
 from converters.sources.source import Source
-from converters.volumes.plan import Plan, plan_volume, source_options
+from converters.volumes.plan import Plan, plan_volume, source_options, volume_info
 from converters.volumes.scales import PlannedScale
 from converters.volumes.tasks import POOLING
 from formats.chunks import encode_chunk
 from formats.grid import Box, Triple
+from formats.info import encode_volume_info, parse_volume_info
 
 _EXACT_BYTES = 1 << 25
 """Of the source, read for one chunk as it will be written; some tenths of a second."""
@@ -39,6 +41,7 @@ _WHOLE_BYTES = 1 << 28
 """Of a packed stream, unpacked into memory where it has to be read from its begin."""
 _SOME_BLOCK = (64, 64, 64)
 """What is read at a time of a source whose voxels can be had one by one, but not as a view of a file."""
+_NICE = 5
 _ANY_BUDGET = Budget(1 << 32, 1)
 """Neither scales nor chunks depend on what a run may take."""
 
@@ -48,6 +51,59 @@ _Points = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 class NotReadyError(ConverterError):
     """A chunk cannot be computed now, but later."""
+
+
+def preview_file(begun: bytes, name: str, spool: Path) -> bytes | None:
+    """Return a file of the dataset that the conversion of a request writes, None for what it will not have.
+
+    begun: the request as claim.py keeps it. name: "info", which tells of no shards, or a chunk's, `KEY/x0-x1_y0-y1_z0-z1`. spool:
+    where the run unpacks its source, if it does. For worker processes, which it makes give way to others.
+    Raises NotReadyError, ConverterError.
+    """
+    _give_way()
+    plan = _known_plan(begun)
+    if plan is None:
+        return None
+    if name == "info":
+        return _info(plan)
+    key, _, last = name.rpartition("/")
+    for position, scale in enumerate(plan.scales):
+        if scale.key == key:
+            cell = scale.grid.cell_of(last)
+            return None if cell is None else preview_chunk(plan, position, cell, spool)
+    return None
+
+
+def background_chunk(info: bytes, name: str) -> bytes | None:
+    """Return a chunk of zeros of the volume of an info, None where it has none of this name."""
+    volume = parse_volume_info(info)
+    key, _, last = name.rpartition("/")
+    for scale in volume.scales:
+        cell = scale.grid().cell_of(last) if scale.key == key else None
+        if cell is not None:
+            shape = (*scale.grid().chunk_box(cell).shape, volume.num_channels)
+            return encode_chunk(np.zeros(shape, volume.data_type, order="F"), volume.chunk_format(scale))
+    return None
+
+
+@lru_cache(1)
+def _give_way() -> None:
+    os.nice(_NICE)
+
+
+@lru_cache(4)
+def _known_plan(begun: bytes) -> Plan | None:
+    try:
+        return plan_of_run(begun)
+    except ConverterError:
+        return None
+
+
+def _info(plan: Plan) -> bytes:
+    members = json.loads(encode_volume_info(volume_info(plan)))
+    for scale in members["scales"]:
+        scale.pop("sharding", None)
+    return json.dumps(members).encode()
 
 
 def plan_of_run(begun: bytes) -> Plan:

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from app.preview import computing
-from app.preview.computing import Previews, background_chunk
+from app.preview.computing import Previews
 from app.preview.runs import Run
 from converters.errors import DamagedError
 from converters.volumes.preview import NotReadyError
@@ -42,11 +43,11 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     names: list[str] = []
 
     def by(answer: Callable[[str], bytes | None]) -> list[str]:
-        def compute(run: Run, name: str) -> bytes | None:
+        def preview_file(begun: bytes, name: str, spool: Path) -> bytes | None:
             names.append(name)
             return answer(name)
 
-        monkeypatch.setattr(computing, "compute", compute)
+        monkeypatch.setattr(computing, "preview_file", preview_file)
         return names
 
     return by
@@ -110,11 +111,6 @@ def test_what_never_comes_is_background_before_the_viewer_gives_it_up(computed: 
         return await previews.chunk(RUN, CHUNK)
 
     assert in_a_loop(previews, ask) == bytes(4 * 16 * 16 * 2 * 2)
-
-
-def test_background_is_of_the_chunk_that_is_asked_for() -> None:
-    assert background_chunk(INFO, "8_8_8/0-16_16-20_0-16") == bytes(16 * 4 * 16 * 2 * 2)
-    assert background_chunk(INFO, "8_8_8/0-16_16-32_0-16") is background_chunk(INFO, "9/0-16_0-16_0-16") is None
 
 
 def test_an_error_is_told_and_not_kept(computed: Callable[..., list[str]]) -> None:

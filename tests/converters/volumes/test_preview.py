@@ -21,8 +21,16 @@ from converters.sources.array import ArraySource
 from converters.volumes import preview
 from converters.volumes.conversion import convert
 from converters.volumes.plan import Plan, make_plan
-from converters.volumes.preview import NotReadyError, plan_of_run, preview_chunk, preview_voxels
+from converters.volumes.preview import (
+    NotReadyError,
+    background_chunk,
+    plan_of_run,
+    preview_chunk,
+    preview_file,
+    preview_voxels,
+)
 from formats.grid import Box, chunk_name
+from formats.info import parse_volume_info
 
 BUDGET = Budget(1 << 30, 1)
 
@@ -216,3 +224,25 @@ def test_what_is_no_conversion_or_has_changed_has_no_plan(begun: Callable[..., b
     np.save(tmp_path / "source.npy", np.zeros((20, 20, 21), np.uint8))
     with pytest.raises(DatasetError, match="is not what it was when its conversion began"):
         plan_of_run(told)
+
+
+def test_the_files_of_a_run_are_those_of_its_plan(
+    begun: Callable[..., bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.nice", lambda more: 0)
+    told = begun()
+    info = preview_file(told, "info", tmp_path)
+    assert info is not None
+    assert b"sharding" not in info
+    assert parse_volume_info(info).scales[0].chunk_sizes == ((8, 8, 8),)
+    assert preview_file(told, "8_8_8/16-20_0-8_0-8", tmp_path) == bytes(4 * 8 * 8)
+    for name in ("8_8_8/16-24_0-8_0-8", "9_9_9/0-8_0-8_0-8", "info2", "8_8_8/info", ""):
+        assert preview_file(told, name, tmp_path) is None
+    assert preview_file(b"{}", "info", tmp_path) is None
+
+
+def test_background_is_of_the_chunk_that_is_asked_for() -> None:
+    scale = {"key": "8_8_8", "size": [20, 20, 20], "resolution": [8, 8, 8], "chunk_sizes": [[16, 16, 16]], "encoding": "raw"}
+    info = json.dumps({"type": "image", "data_type": "uint16", "num_channels": 2, "scales": [scale]}).encode()
+    assert background_chunk(info, "8_8_8/0-16_16-20_0-16") == bytes(16 * 4 * 16 * 2 * 2)
+    assert background_chunk(info, "8_8_8/0-16_16-32_0-16") is background_chunk(info, "9/0-16_0-16_0-16") is None
