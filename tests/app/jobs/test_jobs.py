@@ -3,14 +3,19 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
 import psutil
 import pytest
+import trimesh
 
+from app.jobs.catalogue import job_commands
 from app.settings import JobSettings, read_job_settings
 from converters.errors import OptionError
 from tests.app.jobs.conftest import confined, converting, served, wait_for, wait_until_ended, write_scan
+from tests.converters.dask_cluster import started_cluster
 
 pytestmark = confined
 
@@ -80,7 +85,7 @@ def test_what_cannot_be_done_in_a_state_is_one_sentence(client: httpx.Client) ->
 
 def slow(client: httpx.Client, root: Path, dataset: str) -> int:
     """Start a conversion of many small blocks, which takes some seconds."""
-    write_scan(root / "large.nii", (160, 160, 160))
+    write_scan(root / "large.nii", (112, 112, 112))
     small = {"encoding": "png", "chunk_size": [16, 16, 16], "memory": "150MB", "executor": "processes:2"}
     options = {"source": "large.nii", "dataset": dataset, **small}
     return int(client.post("/api/jobs", json={"command": "convert", "options": options}).json()["id"])
@@ -148,7 +153,7 @@ def test_so_many_run_at_once_and_the_rest_in_their_order(root: Path) -> None:
         ]
         most = 0
         while True:
-            states = [client.get(f"/api/jobs/{number}").json()["state"] for number in numbers]
+            states = [job["state"] for job in client.get("/api/jobs").json()["jobs"]]
             most = max(most, states.count("running"))
             if set(states) == {"done"}:
                 break
@@ -226,3 +231,45 @@ def test_the_settings_come_from_the_environment(tmp_path: Path) -> None:
 def test_a_setting_that_is_not_understood_is_one_sentence(name: str, value: str, said: str) -> None:
     with pytest.raises(OptionError, match=said):
         read_job_settings({name: value})
+
+
+def test_a_job_hands_its_work_to_a_cluster_that_the_server_was_told(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    with (
+        started_cluster(tmp_path / "logs", workers=1) as cluster,
+        served(root, JobSettings(schedulers=frozenset({cluster.address}))) as client,
+    ):
+        number = client.post("/api/jobs", json=converting("brain", executor=cluster.address)).json()["id"]
+        job = wait_until_ended(client, number)
+    assert job["state"] == "done", job
+    assert (root / "brain" / "info").is_file()
+
+
+def test_every_command_runs_as_a_job(client: httpx.Client, root: Path) -> None:
+    labels = np.zeros((40, 40, 40), np.uint32)
+    labels[4:12, 4:12, 2:38] = 1
+    labels[20:30, 20:30, 5:35] = 2
+    np.save(root / "labels.npy", labels)
+    np.save(root / "grey.npy", (labels > 0).astype(np.uint8) * 200)
+    trimesh.creation.icosphere(radius=300).export(root / "7.stl")
+    (root / "8.swc").write_text("1 1 0.1 0.1 0.1 0.01 -1\n2 3 0.2 0.1 0.1 0.01 1\n")
+    given: dict[str, dict[str, Any]] = {
+        "convert": {"source": "labels.npy", "dataset": "seg", "resolution": [8, 8, 8]},
+        "mesh": {"dataset": "seg"},
+        "skeletonize": {"dataset": "seg", "swc": "swc", "dust_threshold": 10},
+        "import-mesh": {"files": ["7.stl", "balls"]},
+        "import-skeleton": {"files": ["8.swc", "trees"]},
+        "label": {"source": "grey.npy", "dataset": "labelled", "resolution": [8, 8, 8], "threshold": "100"},
+        "trace": {"source": "grey.npy", "dataset": "traced", "resolution": [8, 8, 8], "threshold": "100"},
+    }
+    assert sorted(given) == sorted(job_commands())
+    numbers = {
+        command: client.post("/api/jobs", json={"command": command, "options": options}).json()["id"]
+        for command, options in given.items()
+    }
+    for command, number in numbers.items():
+        job = wait_until_ended(client, number)
+        assert job["state"] == "done", f"{command}: {job['error']}: {job['log']}"
+        assert job["summary"]
+    assert sorted(path.name for path in (root / "swc").iterdir()) == ["1.swc", "2.swc"]
+    assert client.get("/data/seg/info").json()["mesh"]
