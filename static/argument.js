@@ -9,11 +9,14 @@ import { Uploader } from "/static/uploader.js";
 /** What there is on the server to choose from: sources (of /api/sources) and the names of datasets. */
 export class Offers {
   constructor(sources, datasets) {
-    this.sources = sources.map(({ source, name, kind, bytes: size, uploaded }) => ({
-      value: source, name, note: [uploaded ? "uploaded" : "", kind === "folder" ? "folder" : size === null ? "" : bytes(size)].filter(Boolean).join(", "),
-    }));
+    this.sources = sources.map((one) => ({ value: one.source, name: one.name, note: note(one) }));
     this.datasets = datasets.map((name) => ({ value: name, name, note: "" }));
   }
+}
+
+function note({ kind, bytes: size, uploaded }) {
+  const extent = kind === "folder" ? "folder" : size === null ? "" : bytes(size);
+  return [uploaded ? "uploaded" : "", extent].filter(Boolean).join(", ");
 }
 
 /** Return the fields of a command's arguments as /api/commands describes it; files have two, of which the last is the dataset. */
@@ -22,8 +25,8 @@ export function argumentFields({ arguments: all }) {
   const isNew = all.some(({ kind }) => kind === "input");
   return all.flatMap((argument) => {
     if (argument.kind === "input") return [inputField(argument)];
-    if (argument.kind === "files") return [filesField(argument), datasetField({ name: "dataset", help: "The dataset that they go to.", isNew })];
-    return [datasetField({ ...argument, isNew })];
+    if (argument.kind === "output") return [datasetField({ ...argument, isNew })];
+    return [filesField(argument), datasetField({ name: "dataset", help: "The dataset that they go to.", isNew })];
   });
 }
 
@@ -47,7 +50,7 @@ function datasetField({ name, help, isNew }) {
 function inputField({ name, help }) {
   const control = textInput();
   const combobox = new Combobox(control);
-  const uploader = new Uploader((source) => {
+  const uploader = new Uploader(({ source }) => {
     control.value = source;
     control.dispatchEvent(new Event("change", { bubbles: true }));
   });
@@ -59,8 +62,8 @@ function inputField({ name, help }) {
 
 function filesField({ name, help }) {
   const control = element("textarea", { rows: "3", spellcheck: "false", autocapitalize: "none" });
-  const uploader = new Uploader((source) => {
-    control.value = [...lines(control.value), source].join("\n");
+  const uploader = new Uploader(({ files }) => {
+    control.value = [...lines(control.value), ...files].join("\n");
     control.dispatchEvent(new Event("change", { bubbles: true }));
   });
   const field = new Field({ name, control, help: `${help} One a line.` });

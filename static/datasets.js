@@ -25,7 +25,8 @@ export async function loadDatasets() {
     show(answer);
     if (listed.some((dataset) => !dataset.error && dataset.bytes === null)) timer = setTimeout(loadDatasets, AGAIN_AFTER);
   } catch (error) {
-    if (!(error instanceof Unreachable)) setTextOrHide(byId("datasets-problem"), `The list could not be loaded: ${error.message}`);
+    const sentence = `The list could not be loaded: ${error.message}`;
+    if (!(error instanceof Unreachable)) setTextOrHide(byId("datasets-problem"), sentence);
     if (listed.length === 0) setText(byId("count"), "");
   }
 }
@@ -56,7 +57,7 @@ function filter() {
     seen += !item.hidden;
   }
   const all = counted(listed.length, "dataset");
-  setText(byId("count"), seen === listed.length ? all : `${seen} of ${all}`);
+  setText(byId("count"), listed.length === 0 ? "" : seen === listed.length ? all : `${seen} of ${all}`);
   byId("nothing-found").hidden = seen > 0 || listed.length === 0;
 }
 

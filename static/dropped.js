@@ -45,7 +45,7 @@ function asOne(files) {
   return sorted.map(({ path, file }) => ({ path: `${folder}/${path}`, file }));
 }
 
-/** Return the beginning that names share, without the number in the end: `slice_` of slice_001.tif and slice_002.tif is `slice`. */
+/** Return the beginning that names share, without what is no letter in the end: `slice` of slice_001.tif and slice_002.tif. */
 function commonName(names) {
   const [first, ...others] = names;
   let length = first.length;

@@ -1,6 +1,6 @@
 // Elements of the page, made of tags, attributes and text. Text stays text whatever is in it: nothing here reads HTML.
 
-/** Return a new element. attributes: true stands for an empty one; false, null and undefined for none. children: elements and text. */
+/** Return a new element. attributes: true for an empty one; false, null and undefined for none. children: elements and text. */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   setAttributes(made, attributes);

@@ -28,9 +28,10 @@ export class Field {
 
   /** What is sent to the server: text, true or false, null for what is as it is when nothing is chosen. */
   get value() {
-    if (this.control.type === "checkbox") return this.control.checked === this.control.defaultChecked ? null : this.control.checked;
-    const text = this.control.value.trim();
-    return text === "" || text === this.control.dataset.default ? null : text;
+    const { type, checked, defaultChecked, value, dataset } = this.control;
+    if (type === "checkbox") return checked === defaultChecked ? null : checked;
+    const text = value.trim();
+    return text === "" || text === dataset.default ? null : text;
   }
 
   set value(text) {

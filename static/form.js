@@ -6,7 +6,8 @@ import { optionField } from "/static/field.js";
 
 /** Options that are asked for at once; all others are folded. */
 const FIRST = new Set([
-  "type", "encoding", "resolution", "channel", "format", "max_error", "threshold", "min_size", "voxel_size", "unit", "space", "table",
+  "type", "encoding", "resolution", "channel", "threshold", "min_size", "format", "max_error", "voxel_size",
+  "unit", "space", "table",
 ]);
 
 export class CommandForm {
@@ -62,8 +63,9 @@ export class CommandForm {
 
   /** Return the first field that has to be filled in and is not, null if there is none. */
   missing() {
-    const names = this.command.arguments.filter(({ required }) => required).map(({ name }) => name);
-    return this.arguments.find((field) => (names.includes(field.name) || field.name === "dataset") && field.value === null) ?? null;
+    // Of files a table may tell.
+    const names = this.command.arguments.filter(({ required, kind }) => required && kind !== "files").map(({ name }) => name);
+    return this.arguments.find(({ name, value }) => [...names, "dataset"].includes(name) && value === null) ?? null;
   }
 
   /** Show a sentence beside the field that it is about, which is returned, or by itself; nothing when it is empty. */
@@ -75,7 +77,7 @@ export class CommandForm {
     return field;
   }
 
-  /** Return the field that a refusal is about: the one whose flag, or else whose text, the sentence names; null if it names none. */
+  /** Return the field that a refusal is about: the one whose flag, or else whose text, the sentence names; null if none. */
   refused(sentence) {
     const flags = sentence.match(/--[a-z][a-z-]*/g) ?? [];
     const named = flags.map((flag) => this.options.find((field) => field.flag === flag)).find(Boolean);
@@ -94,7 +96,9 @@ export class CommandForm {
   }
 }
 
-const group = (name, fields) => element("div", { class: name, hidden: fields.length === 0 }, ...fields.map((field) => field.element));
+function group(name, fields) {
+  return element("div", { class: name, hidden: fields.length === 0 }, ...fields.map((field) => field.element));
+}
 
 function folded(fields) {
   const title = element("summary", {}, `More options (${fields.length})`);

@@ -19,13 +19,13 @@ export const isEnded = ({ state }) => state === "done" || state === "failed" || 
 const isRetryable = ({ state }) => state === "failed" || state === "cancelled";
 
 /** Return what a job is about, such as `Convert brain`. */
-export const jobTitle = (job) => `${title(job.command)} ${target(job)}`;
+const jobTitle = (job) => `${title(job.command)} ${target(job)}`;
 
 const target = ({ dataset, options }) => dataset ?? options.dataset ?? options.source ?? "";
 
 /** Return what to say to who hears the page when a job has changed: new states, and each quarter of a step. Null for nothing. */
 export function spoken(before, job) {
-  if (before.state !== job.state) return `${jobTitle(job)}: ${STATES[job.state].toLowerCase()}${job.error ? `. ${job.error}` : "."}`;
+  if (before.state !== job.state) return `${jobTitle(job)}: ${STATES[job.state].toLowerCase()}. ${job.error ?? ""}`.trim();
   const quarter = ({ done, total }) => (total > 0 ? Math.floor((4 * done) / total) : 0);
   if (job.state !== "running" || before.step !== job.step || quarter(job) <= quarter(before) || quarter(job) > 3) return null;
   return `${jobTitle(job)}: ${job.step}, ${25 * quarter(job)} percent.`;
@@ -43,7 +43,7 @@ export class JobItem {
     this.part("progress").setAttribute("aria-label", `Progress of ${jobTitle(job)}`);
     this.part(".cancel").addEventListener("click", () => this.tell(() => this.cancel()));
     this.part(".remove").addEventListener("click", () => this.tell(() => ask(this.path, { method: "DELETE" })));
-    this.part(".retry").addEventListener("click", () => this.tell(() => ask(`${this.path}/retry`, { method: "POST", members: {} })));
+    this.part(".retry").addEventListener("click", () => this.tell(() => this.retry()));
     this.part(".look").addEventListener("click", () => this.tell(() => this.look()));
     this.part(".log").addEventListener("click", () => openLog(this.job, `Log: ${jobTitle(this.job)}`));
     this.update(job);
@@ -108,6 +108,10 @@ export class JobItem {
     else await ask(this.path, { method: "DELETE" });
   }
 
+  retry() {
+    return ask(`${this.path}/retry`, { method: "POST", members: {} });
+  }
+
   /** Open a dataset that is being written: the viewer gets what is not there yet from the source. */
   async look() {
     // The tab is opened at once: after an answer it would be taken for an advertisement.
@@ -148,11 +152,10 @@ function measured(number, unit) {
   return `${number < 100 && !Number.isInteger(number) ? Number(number.toPrecision(2)) : grouped(number)} ${unit ?? ""}`.trim();
 }
 
-const seconds = (time) => Date.parse(time) / 1000;
-
 function when(job) {
-  if (job.ended) return `${ago(seconds(job.ended))}${job.started ? `, took ${duration(seconds(job.ended) - seconds(job.started))}` : ""}`;
-  return job.started ? `started ${ago(seconds(job.started))}` : `queued ${ago(seconds(job.created))}`;
+  const [created, started, ended] = [job.created, job.started, job.ended].map((time) => time && Date.parse(time) / 1000);
+  if (ended) return started ? `${ago(ended)}, took ${duration(ended - started)}` : ago(ended);
+  return started ? `started ${ago(started)}` : `queued ${ago(created)}`;
 }
 
 function told({ state, attempts }) {

@@ -1,12 +1,12 @@
 // What a job would do, as `glassine plan` says it.
 
-import { bytes, duration, grouped, lengths, times } from "/static/amounts.js";
+import { bytes, counted, duration, grouped, lengths, times } from "/static/amounts.js";
 import { element, setTextOrHide } from "/static/elements.js";
 
 /** Return the sentence that sums a plan up. */
 export function planSentence(plan) {
-  const scales = `${plan.scales.length} scale${plan.scales.length === 1 ? "" : "s"}`;
-  return `${times(plan.shape)} voxels, ${scales}, about ${bytes(plan.stored_bytes_about)}, about ${duration(plan.seconds_about)}.`;
+  const cost = `about ${bytes(plan.stored_bytes_about)}, about ${duration(plan.seconds_about)}`;
+  return `${times(plan.shape)} voxels, ${counted(plan.scales.length, "scale")}, ${cost}.`;
 }
 
 /** Show a plan (of /api/plan) in an element. */
@@ -35,7 +35,7 @@ function facts(plan) {
     ["On disk", `about ${bytes(plan.stored_bytes_about)} in ${grouped(plan.files_about)} files`],
     ...beside,
     ["Time", `about ${duration(plan.seconds_about)}`],
-    ["Memory", `at most ${bytes(plan.memory_bytes)}, ${plan.workers} worker${plan.workers === 1 ? "" : "s"}`],
+    ["Memory", `at most ${bytes(plan.memory_bytes)}, ${counted(plan.workers, "worker")}`],
   ];
 }
 
@@ -43,7 +43,8 @@ const row = (name, text) => element("div", {}, element("dt", {}, name), element(
 
 function scales(all) {
   const heads = ["Scale", "Voxels"].map((text) => element("th", { scope: "col" }, text));
-  const rows = all.map((scale) => element("tr", {}, element("th", { scope: "row" }, lengths(scale.resolution)), element("td", {}, times(scale.size))));
+  const rows = all.map(({ resolution, size }) => element("tr", {},
+    element("th", { scope: "row" }, lengths(resolution)), element("td", {}, times(size))));
   return element("table", {}, element("caption", { class: "unseen" }, "Scales"),
     element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows));
 }

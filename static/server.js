@@ -19,7 +19,7 @@ export class Unreachable extends Error {
   }
 }
 
-/** Ask the API and return its JSON, null for none. members: sent as JSON. Throws Refused or Unreachable; AbortError when aborted. */
+/** Ask the API and return its JSON, null for none. members: sent as JSON. Throws Refused, Unreachable, or AbortError. */
 export async function ask(path, { method = "GET", members, signal } = {}) {
   const headers = { Accept: "application/json" };
   if (members !== undefined) headers["Content-Type"] = "application/json";

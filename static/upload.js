@@ -28,7 +28,7 @@ export class Upload {
     return seconds > 0.5 && this.done > done ? (this.done - done) / seconds : null;
   }
 
-  /** Send it all and return the text for `source`. Throws Refused; AbortError when it was stopped. */
+  /** Send it all and return the paths to use for it: its own, and that of each file. Throws Refused; AbortError when stopped. */
   async send() {
     const resumed = localStorage.getItem(this.key) === this.fingerprint;
     if (!resumed) this.name = freeName(this.name, (await this.list()).map((upload) => upload.name));
@@ -38,7 +38,8 @@ export class Upload {
       await this.sendFile(name, file, resumed ? await this.offset(name, file) : 0);
     }
     localStorage.removeItem(this.key);
-    return (await this.list()).find((upload) => upload.name === this.name).source;
+    const { source } = (await this.list()).find((upload) => upload.name === this.name);
+    return { source, files: this.files.map(({ path }) => [source, ...path.split("/").slice(1)].join("/")) };
   }
 
   /** Stop, and have the server forget what came. */
@@ -54,7 +55,8 @@ export class Upload {
 
   /** What tells this upload from another one of the same name, so that no two files are mixed. */
   get fingerprint() {
-    return `${this.files.length} ${this.total} ${this.files.reduce((latest, { file }) => Math.max(latest, file.lastModified), 0)}`;
+    const latest = this.files.reduce((time, { file }) => Math.max(time, file.lastModified), 0);
+    return `${this.files.length} ${this.total} ${latest}`;
   }
 
   async list() {

@@ -8,7 +8,7 @@ import { Upload } from "/static/upload.js";
 import { Uploads } from "/static/uploads.js";
 
 export class Uploader {
-  /** uploaded: called with the text for `source` when an upload is complete. */
+  /** uploaded: called with { source, files }, the path of an upload and that of each of its files, when it is complete. */
   constructor(uploaded) {
     this.uploaded = uploaded;
     this.upload = null;

@@ -27,10 +27,11 @@ export class Uploads {
   }
 
   item({ name, kind, offset, length, complete }) {
-    const size = length === null ? "" : complete ? bytes(length) : `${bytes(offset)} of ${bytes(length)}`;
+    const size = complete ? bytes(length) : `${bytes(offset ?? 0)} of ${length === null ? "?" : bytes(length)}`;
+    const note = kind === "folder" ? "folder" : size;
     const button = element("button", { type: "button", "aria-label": `Delete the upload ${name}` }, "Delete");
     button.addEventListener("click", () => this.remove(name));
-    return element("li", {}, element("span", {}, name), element("span", { class: "note" }, kind === "folder" ? "folder" : size), button);
+    return element("li", {}, element("span", {}, name), element("span", { class: "note" }, note), button);
   }
 
   async remove(name) {
