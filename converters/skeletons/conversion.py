@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.budget import Budget, budget_begun, budget_of
+from converters.cluster import ClusterExecutor
 from converters.errors import OptionError
 from converters.executor import open_executor, place_for_workers
 from converters.publishing import (
@@ -160,8 +161,11 @@ def _check_found(plan: SkeletonPlan, found: _Found) -> None:
 
 
 def _groups(found: _Found, budget: Budget) -> list[slice]:
-    """Return runs of segments that are joined at a time, so that their fragments are not too many for the memory."""
-    most = min(_GROUP_VERTICES, (budget.memory // budget.workers - PROCESS_BYTES) // _VERTEX_BYTES)
+    """Return runs of segments that are joined at a time, so that their fragments are not too many for the memory of a worker.
+
+    A segment that has more by itself is a group alone.
+    """
+    most = min(_GROUP_VERTICES, _vertices_within(budget.memory // budget.workers - PROCESS_BYTES))
     groups, begin, total = [], 0, 0
     for place, count in enumerate(found.vertices.tolist()):
         if place > begin and (total + count > most or place - begin == _GROUP_SEGMENTS):
@@ -171,28 +175,48 @@ def _groups(found: _Found, budget: Budget) -> list[slice]:
     return [*groups, slice(begin, len(found.segments))] if len(found.segments) else []
 
 
+def _vertices_within(memory: int) -> int:
+    return max(0, memory // _VERTEX_BYTES)
+
+
+def _are_large(found: _Found, groups: list[slice], work: Work, budget: Budget) -> list[bool]:
+    """Tell which groups take more memory than a worker has, and must be joined while nothing else is.
+
+    Raises OptionError for a segment that takes more than all workers have. A worker of a cluster has its own memory alone.
+    """
+    own = budget.memory // budget.workers - PROCESS_BYTES
+    room = own if isinstance(work.executor, ClusterExecutor) else budget.memory - budget.workers * PROCESS_BYTES
+    most = int(found.vertices.max(initial=0))
+    if most > _vertices_within(room):
+        segment = int(found.segments[found.vertices.argmax()])
+        raise OptionError(
+            f"segment {segment} has {most} vertices in its blocks: joining them takes {most * _VERTEX_BYTES // 10**6} MB of "
+            f"memory, and there are {max(0, room) // 10**6} MB; give more with --memory, trace on a coarser scale with "
+            "--voxel-size, or name the other segments with --segments"
+        )
+    return [int(found.vertices[group].sum()) > _vertices_within(own) for group in groups]
+
+
 def _join(plan: SkeletonPlan, found: _Found, destination: Destination, work: Work) -> list[BlockResult]:
     groups = _groups(found, plan.budget)
+    large = _are_large(found, groups, work, plan.budget)
     joining = Joining(plan.scale.resolution, plan.grid, plan.parameters)
 
-    def tasks() -> Iterator[GroupTask]:
-        for number, group in enumerate(groups):
-            blocks = tuple(
-                cell for cell, places in found.of_blocks.items() if ((places >= group.start) & (places < group.stop)).any()
-            )
-            first, last = int(found.segments[group.start]), int(found.segments[group.stop - 1])
-            yield GroupTask(
-                first,
-                last,
-                blocks,
-                found.fragments,
-                plan.scale,
-                joining,
-                destination,
-                (number,),
-            )
+    def task(number: int) -> GroupTask:
+        group = groups[number]
+        blocks = tuple(
+            cell for cell, places in found.of_blocks.items() if ((places >= group.start) & (places < group.stop)).any()
+        )
+        first, last = int(found.segments[group.start]), int(found.segments[group.stop - 1])
+        return GroupTask(first, last, blocks, found.fragments, plan.scale, joining, destination, (number,))
 
-    return do_step(work, Step("groups", "join", join_group, tasks, len(groups), "groups"))
+    def step(name: str, *, are_large: bool) -> Step:
+        numbers = [number for number, is_large in enumerate(large) if is_large == are_large]
+        done = len(groups) - len(numbers) if are_large else 0
+        return Step(name, "join", join_group, lambda: map(task, numbers), len(groups), "groups", done)
+
+    results = do_step(work, step("groups", are_large=False))
+    return results + do_step(replace(work, pending=1), step("large groups", are_large=True))
 
 
 def _record(plan: SkeletonPlan, request: dict[str, Any], counted: list[SegmentCounts], stored: int) -> SkeletonRecord:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -106,6 +107,38 @@ def test_groups_change_nothing(dataset: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(conversion, "_GROUP_SEGMENTS", 1)
     make_skeletons(dataset, options(overwrite=True, min_cable=1), quiet)
     assert stored(dataset / "skeletons") == before
+
+
+def test_a_segment_that_is_too_large_for_a_worker_is_joined_alone(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_skeletons(dataset, options(), quiet)
+    before = stored(dataset / "skeletons")
+    monkeypatch.setattr(plan, "_block", lambda scale, budget: (100, 72, 60))
+    # A worker has room for 100 vertices: the Y has more.
+    monkeypatch.setattr(conversion, "_VERTEX_BYTES", 1_000_000)
+    seen: list[tuple[str, int, int, int]] = []
+    run = conversion.do_step
+
+    def watched(work: Any, step: Any) -> Any:
+        seen.append((step.name, work.pending, len(list(step.tasks())), step.done))
+        return run(work, step)
+
+    monkeypatch.setattr(conversion, "do_step", watched)
+    told = {"overwrite": True, "min_cable": 1, "executor": "processes:2"}
+    make_skeletons(dataset, options(memory="800MB", **told), quiet)
+    assert seen[1:] == [("groups", 4, 1, 0), ("large groups", 1, 1, 1)]
+    assert stored(dataset / "skeletons") == before
+
+
+def test_a_segment_that_is_too_large_for_all_workers_is_told(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "_VERTEX_BYTES", 10_000_000)
+    with pytest.raises(OptionError) as refused:
+        make_skeletons(dataset, options(memory="1GB"), quiet)
+    assert re.fullmatch(
+        r"segment 3 has 1\d\d vertices in its blocks: joining them takes 1\d\d0 MB of memory, and there are 700 MB; give more "
+        "with --memory, trace on a coarser scale with --voxel-size, or name the other segments with --segments",
+        str(refused.value),
+    )
+    assert not (dataset / "skeletons").exists()
 
 
 def test_two_processes_write_the_same_bytes(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
