@@ -112,15 +112,18 @@ class MultiresParts:
         """Give what takes the meshes of a group."""
         check_shared(self.parts.folder.parent)
         with new_part(self.parts.path(group)) as part:
-            yield _PartSink(part, self.encoding)
+            yield PartSink(part, self.encoding)
 
 
 @dataclass
-class _PartSink:
+class PartSink:
+    """Appends meshes to a part of shards."""
+
     part: Part
     encoding: Encoding
     stored_bytes: int = 0
 
     def put(self, segment: int, levels: Sequence[Mesh]) -> None:
+        """Append one segment's mesh."""
         encoded = encode_object(levels, self.encoding.lod_scales, self.encoding.bits)
         self.part.put(segment, encoded.manifest, before=encoded.fragments)

@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from converters.meshes.levels import Levels
-from converters.meshes.multires_object import encode_object
+from converters.meshes.outputs import Encoding, LegacyFiles, MeshOutput, MultiresFiles, PartSink
 from converters.shards import Part, new_part, shard_from_parts
-from converters.storage.files import write_file
+from converters.storage.flat import FlatStorage
 from formats.info import Sharding
 from formats.meshes import legacy, multires
 from formats.meshes.info import LegacyMeshInfo, MeshInfo, MultiresMeshInfo
@@ -39,50 +39,38 @@ class Prepared(Protocol):
 @contextmanager
 def prepared(folder: Path, info: MeshInfo) -> Iterator[Prepared]:
     """Give what prepares meshes in a folder as their info tells; all is there when the context is left. Raises DiskFullError."""
-    if isinstance(info, LegacyMeshInfo):
-        yield _LegacyFiles(folder)
-    elif info.sharding is None:
-        yield _MultiresFiles(folder, info)
-    else:
-        with new_part(folder / _PART) as part:
-            shards = _Shards(part, info)
-            yield shards
-        shards.finish(folder, info.sharding)
-        (folder / _PART).unlink()
+    if isinstance(info, LegacyMeshInfo) or info.sharding is None:
+        yield _Files(folder, info)
+        return
+    with new_part(folder / _PART) as part:
+        shards = _Shards(part, info)
+        yield shards
+    shards.finish(folder, info.sharding)
+    (folder / _PART).unlink()
 
 
 @dataclass
-class _LegacyFiles:
+class _Files:
     folder: Path
+    info: MeshInfo
     files: dict[int, tuple[str, ...]] = field(default_factory=dict)
     shards: tuple[str, ...] = ()
     stored_bytes: int = 0
 
     def put(self, segment: int, levels: Levels) -> None:
-        fragment, manifest = legacy.fragment_name(segment, 0), legacy.manifest_name(segment)
-        self._store(fragment, legacy.encode_fragment(levels.meshes[0]))
-        self._store(manifest, legacy.encode_manifest([fragment]))
-        self.files[segment] = fragment, manifest
+        with self._output(levels).open(0) as sink:
+            sink.put(segment, levels.meshes)
+        self.stored_bytes += sink.stored_bytes
+        if isinstance(self.info, LegacyMeshInfo):
+            self.files[segment] = legacy.fragment_name(segment, 0), legacy.manifest_name(segment)
+        else:
+            self.files[segment] = multires.fragments_name(segment), multires.manifest_name(segment)
 
-    def _store(self, name: str, data: bytes) -> None:
-        write_file(self.folder / name, data)
-        self.stored_bytes += len(data)
-
-
-@dataclass
-class _MultiresFiles:
-    folder: Path
-    info: MultiresMeshInfo
-    files: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    shards: tuple[str, ...] = ()
-    stored_bytes: int = 0
-
-    def put(self, segment: int, levels: Levels) -> None:
-        encoded = encode_object(levels.meshes, _lod_scales(levels, self.info), self.info.vertex_quantization_bits)
-        self.files[segment] = multires.fragments_name(segment), multires.manifest_name(segment)
-        for name, data in zip(self.files[segment], (encoded.fragments, encoded.manifest), strict=True):
-            write_file(self.folder / name, data)
-            self.stored_bytes += len(data)
+    def _output(self, levels: Levels) -> MeshOutput:
+        root, name = self.folder.parent, self.folder.name
+        if isinstance(self.info, LegacyMeshInfo):
+            return LegacyFiles(FlatStorage(root), name)
+        return MultiresFiles(root, name, _encoding(levels, self.info))
 
 
 @dataclass
@@ -94,8 +82,7 @@ class _Shards:
     stored_bytes: int = 0
 
     def put(self, segment: int, levels: Levels) -> None:
-        encoded = encode_object(levels.meshes, _lod_scales(levels, self.info), self.info.vertex_quantization_bits)
-        self.part.put(segment, encoded.manifest, before=encoded.fragments)
+        PartSink(self.part, _encoding(levels, self.info)).put(segment, levels.meshes)
         self.files[segment] = ()
 
     def finish(self, folder: Path, sharding: Sharding) -> None:
@@ -106,5 +93,5 @@ class _Shards:
             self.stored_bytes += shard_from_parts(folder / name, [folder / _PART], sharding, number)
 
 
-def _lod_scales(levels: Levels, info: MultiresMeshInfo) -> list[float]:
-    return [scale / info.lod_scale_multiplier for scale in levels.scales]
+def _encoding(levels: Levels, info: MultiresMeshInfo) -> Encoding:
+    return Encoding(tuple(scale / info.lod_scale_multiplier for scale in levels.scales), info.vertex_quantization_bits)

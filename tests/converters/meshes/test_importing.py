@@ -28,6 +28,7 @@ from converters.meshes.record import read_mesh_record
 from converters.options import ConvertOptions, ImportMeshOptions, MeshOptions
 from converters.steps import Progress
 from converters.volumes.conversion import convert
+from formats.meshes.multires import decode_manifest
 
 BALL = trimesh.creation.icosphere(subdivisions=3, radius=400.0)
 
@@ -573,3 +574,15 @@ def test_a_volume_that_cannot_be_read_keeps_no_import_away(segmentation: Path, t
         if chunk.is_file():
             chunk.write_bytes(b"no chunk")
     assert import_meshes([ball(tmp_path / "21.ply", (700, 1900, 3800))], segmentation, ImportMeshOptions(unit="nm")).notes == ()
+
+
+def test_details_are_told_in_the_units_of_the_meshes_that_are_there(tmp_path: Path):
+    scales = []
+    for name, multiplier in (("one", 1), ("four", 4)):
+        (tmp_path / name).mkdir()
+        members = {"@type": "neuroglancer_multilod_draco", "vertex_quantization_bits": 10, "lod_scale_multiplier": multiplier}
+        (tmp_path / name / "info").write_text(json.dumps(members))
+        import_meshes([fine_ball(tmp_path / "1.ply")], tmp_path / name, ImportMeshOptions())
+        scales.append([level.scale for level in decode_manifest((tmp_path / name / "1.index").read_bytes()).levels])
+    assert len(scales[0]) > 2
+    np.testing.assert_allclose(np.array(scales[1]) * 4, scales[0])
