@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from formats.errors import FormatError
-from formats.grid import Grid, compressed_morton_code
+from formats.grid import Grid, compressed_morton_code, morton_bits
 from formats.info import VOLUME, Scale, Sharding, parse_volume_info, take_sharding
 from formats.members import Members, read_json
 
@@ -62,7 +62,7 @@ def _unsharded_volume(info: bytes, members: dict[str, Any]) -> Unsharded:
     for scale, told in zip(parse_volume_info(info).scales, members["scales"], strict=True):
         folder = _folder(scale)
         # A scale in another dataset's folder would be asked for there: it stays in its shards.
-        if scale.sharding is not None and folder is not None:
+        if scale.sharding is not None and folder is not None and _has_ids(scale.grid()):
             scales[folder] = ShardedScale(scale.grid(), scale.sharding)
             del told["sharding"]
     return Unsharded(_encoded(members), scales) if scales else Unsharded()
@@ -79,6 +79,14 @@ def _folder(scale: Scale) -> str | None:
     """Return the folder of a scale, relative to the info's, None where it is not below it."""
     folder = posixpath.normpath(scale.key)
     return None if folder.startswith(("/", "..")) or folder == "." else folder
+
+
+def _has_ids(grid: Grid) -> bool:
+    """Tell whether the chunks of a grid have ids: those of the largest do not fit into 64 bits."""
+    try:
+        return morton_bits(grid.shape) >= 0
+    except ValueError:
+        return False
 
 
 def _encoded(members: dict[str, Any]) -> bytes:

@@ -1,5 +1,6 @@
 """`/flat/...` on a real socket: chunks, skeletons and meshes out of shards that tensorstore and cloud-volume wrote."""
 
+import asyncio
 import gzip
 import json
 import logging
@@ -13,12 +14,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from app.data import body, route
 from app.data.lookup import DiskFiles, Stored
 from app.flat import shards as shards_module
+from app.flat.files import FlatFiles
 from app.flat.shards import Minishards
 from app.server import create_app, running
+from formats.errors import DecodeError
 from formats.grid import Grid, chunk_name, compressed_morton_code
 from formats.info import Sharding, sharding_members
 from formats.meshes.multires import LevelOfDetail, Manifest, encode_manifest
@@ -245,6 +250,13 @@ def test_scales_of_another_folder_stay_in_their_shards(tmp_path: Path) -> None:
         assert served.ask("/flat/v/info").body == volume_info(SHARDINGS["one shard"], "../w/8_8_8")
 
 
+def test_scales_with_more_chunks_than_ids_stay_in_their_shards(tmp_path: Path) -> None:
+    info = volume_info(SHARDINGS["one shard"]).replace(b"[70, 65, 33]", b"[1099511627776, 1099511627776, 1099511627776]")
+    with serving(tmp_path, {"v/info": info}) as served:
+        assert served.ask("/flat/v/info").body == info
+        assert served.ask(f"/flat/v/8_8_8/{next(iter(CHUNKS))}").status == 404
+
+
 # Skeletons and meshes ---------------------------------------------------------------------------------------------------------
 
 IDS = [0, 1, 7, 2**53 + 1, 2**64 - 1, *range(1000, 1100)]
@@ -348,6 +360,31 @@ def test_a_broken_shard_is_500_and_not_empty_space(tmp_path: Path, caplog: pytes
     assert after - before <= 1, "no descriptor is left open"
     lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert all(path in line and reason in line for line in lines), lines
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 255)), min_size=1, max_size=4), st.integers(0, 400), st.booleans()
+)
+def test_whatever_a_shard_holds_there_is_an_answer_or_an_error_of_ours(
+    tmp_path: Path, changes: list[tuple[int, int]], cut: int, is_mesh: bool
+) -> None:
+    sharding = Sharding(0, 0, 0, "identity", "gzip", "gzip")
+    shard = bytearray(zlib_shard({5: bytes(100), 6: b"data"})) + bytes(40)
+    for position, change in changes:
+        shard[position % len(shard)] ^= change
+    kind = "neuroglancer_multilod_draco" if is_mesh else "neuroglancer_skeletons"
+    info = json.dumps({"@type": kind, "sharding": sharding_members(sharding)}).encode()
+    write_files(tmp_path, {"v/info": info, "v/0.shard": bytes(shard[: max(0, len(shard) - cut % 60)])})
+    files = FlatFiles(DiskFiles(os.path.realpath(tmp_path)))
+    for name in ("5", "6", "7", "5.index"):
+        try:
+            found = asyncio.run(files.find(f"/v/{name}"))
+        except (DecodeError, OSError):
+            continue
+        if isinstance(found, Stored):
+            assert 0 <= found.span[0] <= found.span[1] <= found.status.st_size
+            os.close(found.descriptor)
 
 
 # The indices that are kept ------------------------------------------------------------------------------------------------------
