@@ -30,4 +30,7 @@ def test_summary_compares_medians_with_the_first_server() -> None:
 
 def test_an_unknown_benchmark_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["speed"]) == 2
-    assert capsys.readouterr().err == "usage: python -m benchmarks {volumes,serving,sources,memory,meshes} [options]\n"
+    assert (
+        capsys.readouterr().err
+        == "usage: python -m benchmarks {volumes,serving,sources,memory,meshes,skeletons,traces,latency} [options]\n"
+    )
