@@ -92,6 +92,7 @@ def summary_text(summary: SkeletonSummary, seconds: float) -> str:
         + (f"; went on where a run was stopped, blocks kept: {summary.kept}" if summary.kept else ""),
         f"parameters: {_parameters_text(summary)}",
         *_without(summary),
+        *_targets(summary),
         *_limited(summary),
         *_elsewhere(summary),
     ]
@@ -116,8 +117,18 @@ def _without(summary: SkeletonSummary) -> list[str]:
     if not counts["segments"]:
         return [f"scale {summary.plan.scale.key} holds no segment, all its voxels are 0"]
     without = counts["segments"] - counts["skeletons"]
-    least = summary.plan.parameters.dust_threshold
+    # A path has two voxels at least.
+    least = max(1, summary.plan.parameters.dust_threshold)
     return [f"{without} segments have no skeleton: no piece of more than {least} voxels (--dust-threshold)"] if without else []
+
+
+def _targets(summary: SkeletonSummary) -> list[str]:
+    """Return how many of the points of --targets-before and --targets-after have paths, where not all do."""
+    counts = summary.record.counts
+    told, found = counts.get("targets_told", 0), counts.get("targets", 0)
+    if found == told:
+        return []
+    return [f"{told - found} of {told} points have no path to them: none of their segments is near, or it has no skeleton"]
 
 
 def _limited(summary: SkeletonSummary) -> list[str]:

@@ -78,6 +78,33 @@ def test_an_empty_volume_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out.endswith("\nscale 32_32_32 holds no segment, all its voxels are 0\n")
 
 
+def test_a_segment_of_one_voxel_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = np.zeros((30, 30, 30), np.uint32)
+    labels[5, 5, 5] = 7
+    made = segmentation(tmp_path, labels)
+    assert run(["skeletonize", str(made), "--executor", "serial", "--dust-threshold", "0"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith(f"{made}: 0 skeletons of 1 segments, 0 trees, ")
+    assert told[2:] == ["1 segments have no skeleton: no piece of more than 1 voxels (--dust-threshold)"]
+
+
+def test_a_segment_that_fills_the_volume_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = segmentation(tmp_path, np.full((40, 30, 20), 7, np.uint32))
+    assert run(["skeletonize", str(made), "--executor", "serial"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith(f"{made}: 1 skeletons of 1 segments, 1 trees, ")
+    assert len(told) == 2
+
+
+def test_points_without_paths_are_told(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "points.csv").write_text("x,y,z,segment\n50,36,30,3\n50,36,30,99\n")
+    told = ["--targets-before", str(tmp_path / "points.csv"), "--targets-unit", "voxels"]
+    assert run(["skeletonize", str(dataset), *SUITED, *told]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "1 of 2 points have no path to them: none of their segments is near, or it has no skeleton"
+    )
+
+
 def test_segments_with_too_much_to_do_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = segmentation(tmp_path, np.maximum(y_shape().labels, in_two_pieces().labels))
     assert run(["skeletonize", str(made), *SUITED, "--max-paths", "2"]) == 0

@@ -18,7 +18,7 @@ from cloudvolume import CloudVolume
 from converters import shards
 from converters.errors import BusyError, DatasetError, DatasetExistsError, OptionError
 from converters.publishing import finish_publishing
-from converters.skeletons import conversion, plan
+from converters.skeletons import conversion, plan, tracing
 from converters.skeletons.conversion import make_skeletons
 from converters.skeletons.reading import open_skeletons
 from converters.skeletons.record import read_skeleton_record
@@ -201,6 +201,16 @@ def test_a_segment_with_too_much_to_do_is_named(dataset: Path) -> None:
     record = make_skeletons(dataset, options(max_paths=2), quiet).record
     assert record.limited == (3,)
     assert record.counts["skeletons"] == 2
+
+
+def test_a_budget_of_voxels_and_paths_bounds_the_work(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The Y has some 7,000 voxels: with twice as many voxels times paths there are two paths, as where two are asked for.
+    monkeypatch.setattr(tracing, "_LARGE", 5000)
+    assert make_skeletons(dataset, options(budget=15_000), quiet).record.limited == (3,)
+    few = stored(dataset / "skeletons")
+    make_skeletons(dataset, options(max_paths=2, overwrite=True), quiet)
+    assert stored(dataset / "skeletons")["3"] == few["3"]
+    assert make_skeletons(dataset, options(budget=1_000_000, overwrite=True), quiet).record.limited == ()
 
 
 def test_segments_that_are_not_there(dataset: Path) -> None:
