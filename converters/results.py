@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 class BlockResult:
     """What one block's work gave: counts, the largest error of a data type change, and what the contrast is made from.
 
-    voxels: source or spool voxels done. stored_bytes: of chunks or shards as they are on disk.
+    voxels: source or spool voxels done. segments: done. stored_bytes: of chunks or shards as they are on disk.
     """
 
     voxels: int = 0
@@ -21,6 +21,7 @@ class BlockResult:
     stored_bytes: int = 0
     largest_error: float = 0.0
     sample: NDArray[Any] | None = None
+    segments: int = 0
 
 
 def encode_result(result: BlockResult) -> dict[str, Any]:

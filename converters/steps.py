@@ -14,7 +14,7 @@ from converters.results import BlockResult, decode_result, encode_result
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a step has come. step: what is being done; done, total: in unit ("bytes", "voxels" or "shards")."""
+    """How far a step has come. step: what is being done; done, total: in unit ("bytes", "voxels", "segments" or "shards")."""
 
     step: str
     done: int
@@ -97,4 +97,4 @@ def _waiting(journal: Journal, step: Step) -> Iterator[Any]:
 
 
 def _amount(step: Step, result: BlockResult) -> int:
-    return result.voxels if step.unit == "voxels" else 1
+    return {"voxels": result.voxels, "segments": result.segments}.get(step.unit, 1)

@@ -212,8 +212,9 @@ def _join(plan: SkeletonPlan, found: _Found, destination: Destination, work: Wor
 
     def step(name: str, *, are_large: bool) -> Step:
         numbers = [number for number, is_large in enumerate(large) if is_large == are_large]
-        done = len(groups) - len(numbers) if are_large else 0
-        return Step(name, "join", join_group, lambda: map(task, numbers), len(groups), "groups", done)
+        alone = sum(group.stop - group.start for group, is_large in zip(groups, large, strict=True) if is_large)
+        total = len(found.segments)
+        return Step(name, "join", join_group, lambda: map(task, numbers), total, "segments", total - alone if are_large else 0)
 
     results = do_step(work, step("groups", are_large=False))
     return results + do_step(replace(work, pending=1), step("large groups", are_large=True))

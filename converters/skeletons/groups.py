@@ -98,7 +98,7 @@ def join_group(task: GroupTask) -> BlockResult:
                 continue
             part.put(segment, compress(data) if destination.sharding.data_encoding == "gzip" else data)
     write_file(told_path(destination, task.item[0]), json.dumps([asdict(one) for one in counts]).encode())
-    return BlockResult(stored_bytes=stored)
+    return BlockResult(segments=len(counts), stored_bytes=stored)
 
 
 def told_path(destination: Destination, group: int) -> Path:

@@ -22,6 +22,7 @@ from converters.skeletons import conversion, plan, tracing
 from converters.skeletons.conversion import make_skeletons
 from converters.skeletons.reading import open_skeletons
 from converters.skeletons.record import read_skeleton_record
+from converters.steps import Progress
 from formats.info import parse_volume_info
 from formats.skeletons.info import parse_skeleton_info
 from tests.converters.skeletons.datasets import options, quiet, segmentation, skeletons, stored
@@ -125,7 +126,7 @@ def test_a_segment_that_is_too_large_for_a_worker_is_joined_alone(dataset: Path,
     monkeypatch.setattr(conversion, "do_step", watched)
     told = {"overwrite": True, "min_cable": 1, "executor": "processes:2"}
     make_skeletons(dataset, options(memory="800MB", **told), quiet)
-    assert seen[1:] == [("groups", 4, 1, 0), ("large groups", 1, 1, 1)]
+    assert seen[1:] == [("groups", 4, 1, 0), ("large groups", 1, 1, 2)]
     assert stored(dataset / "skeletons") == before
 
 
@@ -139,6 +140,14 @@ def test_a_segment_that_is_too_large_for_all_workers_is_told(dataset: Path, monk
         str(refused.value),
     )
     assert not (dataset / "skeletons").exists()
+
+
+def test_joining_shows_how_many_segments_are_done(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "_GROUP_SEGMENTS", 2)
+    shown: list[Progress] = []
+    make_skeletons(dataset, options(), shown.append)
+    joined = [progress for progress in shown if progress.step == "join"]
+    assert joined == [Progress("join", 2, 3, "segments"), Progress("join", 3, 3, "segments")]
 
 
 def test_two_processes_write_the_same_bytes(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
