@@ -1,6 +1,7 @@
 """The web page, the list of datasets behind it, jobs, and the viewer."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -97,7 +98,8 @@ def pages_app(root: Path, hosts: frozenset[str] = frozenset(), jobs: JobSettings
         app.include_router(router)
     for kind in (ConverterError, FormatError):
         app.add_exception_handler(kind, tell_error)
-    app.add_exception_handler(OSError, tell_system_error)
+    for refused in (OSError, sqlite3.Error):
+        app.add_exception_handler(refused, tell_system_error)
     app.add_exception_handler(RequestValidationError, _tell_invalid)
     app.add_api_route("/docs", _api_page, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/", _first_page, methods=["GET", "HEAD"], include_in_schema=False)

@@ -1,7 +1,8 @@
 """How long chunks take at a fixed rate of requests, alone and while the same server runs a conversion.
 
 The client sends each request at its own time, whether or not earlier ones were answered, and counts from that time on: a server
-that falls behind cannot hide it. Runs without and with a conversion are interleaved. The conversion takes all cores at a low priority.
+that falls behind cannot hide it. Runs without and with a conversion are interleaved. The conversion takes all cores at a low
+priority.
 """
 
 import argparse

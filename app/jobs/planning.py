@@ -17,6 +17,8 @@ from converters.errors import ConverterError, OptionError
 
 _SECONDS = 60
 _AT_ONCE = 2
+_TURN_SECONDS = 20
+"""How long a request may wait for its turn, in a thread that others could use."""
 _turns = threading.BoundedSemaphore(_AT_ONCE)
 
 
@@ -42,7 +44,7 @@ def make_plan(command: str, options: dict[str, Any], places: Places) -> PlanResu
     given = {name: value for name, value in options.items() if name != "dataset"}
     form.read(given)
     places.check(PLAN, form, given)
-    if not _turns.acquire(timeout=_SECONDS):
+    if not _turns.acquire(timeout=_TURN_SECONDS):
         raise NoPlanError("other plans are being made; ask again")
     try:
         with tempfile.TemporaryDirectory(prefix="glassine-plan-") as folder:

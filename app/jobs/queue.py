@@ -22,6 +22,8 @@ _LOOK_SECONDS = 0.2
 """Between two looks at what has been asked for, by this process or another one."""
 _LOCK_SECONDS = 1.0
 """Between two tries to get the queue's lock."""
+_AGAIN_SECONDS = 10.0
+"""After what should not happen, before the queue begins again."""
 _GRACE_SECONDS = 3.0
 """How long a process that is asked to end may take."""
 _MOST_DEATHS = 3
@@ -112,7 +114,7 @@ class Queue:
             except Exception:
                 # Such as a full disk: what ran is interrupted and taken up again when the store can be written.
                 _log.exception("the queue of jobs has to begin again")
-                self._sleep(_LOCK_SECONDS)
+                self._sleep(_AGAIN_SECONDS)
             finally:
                 self._end_all()
                 os.close(lock)

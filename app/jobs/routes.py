@@ -193,8 +193,9 @@ def tell_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def tell_system_error(request: Request, error: Exception) -> JSONResponse:
-    """Return the answer for what the system refuses, such as a folder that cannot be written."""
-    assert isinstance(error, OSError)
+    """Return the answer for what the system or the store of jobs refuses, such as a folder that cannot be written."""
+    if not isinstance(error, OSError):
+        return JSONResponse({"detail": f"the jobs cannot be read or written: {error}"}, 503)
     where = f"{error.filename}: " if error.filename else ""
     return JSONResponse({"detail": f"{where}{error.strerror or error}"}, 503)
 

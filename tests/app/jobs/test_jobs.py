@@ -209,6 +209,16 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(root: Path) -> None:
         assert client.get("/api/jobs").json() == {"jobs": []}
 
 
+def test_a_store_that_cannot_be_read_is_one_sentence(root: Path) -> None:
+    (root / ".glassine" / "jobs").mkdir(parents=True)
+    (root / ".glassine" / "jobs" / "jobs.sqlite").write_bytes(b"no database at all" * 1000)
+    with served(root) as client:
+        for answer in (client.get("/api/jobs"), client.post("/api/jobs", json=converting("x"))):
+            assert answer.status_code == 503
+            assert answer.json()["detail"] == "the jobs cannot be read or written: file is not a database"
+        assert client.get("/api/datasets").status_code == 200
+
+
 def test_the_settings_come_from_the_environment(tmp_path: Path) -> None:
     assert read_job_settings({"GLASSINE_CACHE": "/c"}) == JobSettings(cache=Path("/c"))
     told = {
