@@ -12,6 +12,7 @@ import sys
 import time
 import tomllib
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from urllib.error import URLError
 
 import h5py
 import nibabel
+import nrrd
 import numpy as np
 import pytest
 import tensorstore
@@ -32,7 +34,15 @@ import trimesh
 import app.cli
 from app.commands.convert import _gone_on
 from converters.labels.options import ComponentOptions, LabelOptions
-from converters.options import ConvertOptions, ExportMeshOptions, ImportMeshOptions, MeshOptions, Options, ServeOptions
+from converters.options import (
+    ConvertOptions,
+    ExportMeshOptions,
+    ImportMeshOptions,
+    ImportSkeletonOptions,
+    MeshOptions,
+    Options,
+    ServeOptions,
+)
 from converters.skeletons.options import SkeletonizeOptions
 from converters.sources import opening
 from converters.volumes.conversion import Summary
@@ -41,6 +51,7 @@ from tests.converters.dask_cluster import started_cluster
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
+OPTIONS = (ROOT / "docs/options.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
@@ -141,6 +152,25 @@ def run_server(desk: Desk, words: list[str]) -> None:
         pass
 
 
+def ask_server(desk: Desk, words: list[str]) -> None:
+    """Ask a server that is started for it; what follows --json is posted, and a job that it starts is waited for."""
+    port = free_port()
+    url = words[-1].replace(":8080", f":{port}")
+    body = words[words.index("--json") + 1].encode() if "--json" in words else None
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with desk.running(["glassine", "serve", "datasets", "--port", port], f"http://127.0.0.1:{port}/healthz"):
+        answer = ask(request)
+        while body is not None and answer["state"] in ("queued", "running"):
+            time.sleep(0.2)
+            answer = ask(f"{url}/{answer['id']}")
+    assert body is None or answer["state"] == "done", answer
+
+
+def ask(what: str | urllib.request.Request) -> Any:
+    with urllib.request.urlopen(what, timeout=20) as response:
+        return json.load(response)
+
+
 def check_make(desk: Desk, words: list[str]) -> None:
     """The target is there; what it does is what the rest of the tests is about."""
     subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
@@ -172,7 +202,8 @@ def check_extra(desk: Desk, words: list[str]) -> None:
 RULES: dict[str, Callable[[Desk, list[str]], None]] = {
     r"glassine convert .* --executor tcp://": run_with_cluster,
     r"glassine convert https://": run_with_remote,
-    r"glassine (plan|convert|label|mesh|skeletonize|import-mesh|link) ": run_glassine,
+    r"glassine (plan|convert|label|trace|mesh|skeletonize|import-mesh|import-skeleton|link) ": run_glassine,
+    r"curl ": ask_server,
     r"glassine (serve|view) ": run_server,
     r"make ": check_make,
     r"docker compose ": check_compose,
@@ -212,6 +243,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     save_pieces(folder / "blocks", grey)
     save_sphere(folder / "700.stl")
     save_sphere(folder / "left.ply")
+    save_neurons(folder / "neurons.nrrd")
+    (folder / "800.swc").write_text("1 1 0.3 0.25 0.8 0.1 -1\n2 3 0.3 0.25 0.9 0.05 1\n")
     (listed,) = blocks("csv")
     (folder / "surfaces.csv").write_text(listed)
     (listed,) = blocks("json")
@@ -235,6 +268,18 @@ def save_zarr(path: Path, zyx: Voxels) -> None:
     store = {"driver": "zarr", "kvstore": {"driver": "file", "path": f"{path}/"}, "create": True}
     spec = store | {"metadata": {"shape": zyx.shape, "chunks": (32, 32, 32), "dtype": zyx.dtype.str}}
     tensorstore.open(spec).result()[...] = zyx
+
+
+def save_neurons(path: Path) -> None:
+    """Save two straight neurites between specks, in voxels of 1 µm."""
+    grey = np.random.default_rng(2).normal(20, 4, (60, 50, 30))
+    grey[5:55, 8:16, 8:16] += 150
+    grey[5:55, 32:40, 14:22] += 150
+    with warnings.catch_warnings():
+        # pynrrd asks for the time by datetime.utcnow().
+        warnings.filterwarnings("ignore", "datetime", DeprecationWarning)
+        told = {"space dimension": 3, "space directions": np.eye(3), "space units": ["microns"] * 3}
+        nrrd.write(str(path), grey.astype(np.uint8), told)
 
 
 def save_sphere(path: Path) -> None:
@@ -268,7 +313,16 @@ def test_every_command_runs_in_the_order_it_is_told(desk: Desk) -> None:
         rule(desk, shlex.split(line, comments=True))
 
 
-TABLES = [ConvertOptions, ComponentOptions, MeshOptions, ExportMeshOptions, SkeletonizeOptions, ImportMeshOptions, ServeOptions]
+TABLES = [
+    ConvertOptions,
+    ComponentOptions,
+    MeshOptions,
+    ExportMeshOptions,
+    SkeletonizeOptions,
+    ImportMeshOptions,
+    ImportSkeletonOptions,
+    ServeOptions,
+]
 
 
 def option_rows(model: type[Options]) -> list[str]:
@@ -290,7 +344,7 @@ def told(default: object) -> str:
 @pytest.mark.parametrize("model", TABLES)
 def test_the_table_of_options_is_the_models(model: type[Options]) -> None:
     rows = "\n".join(option_rows(model))
-    assert rows in TEXT, f"expected in README.md:\n{rows}"
+    assert rows in OPTIONS, f"expected in docs/options.md:\n{rows}"
 
 
 def test_a_run_that_went_on_tells_so() -> None:
@@ -343,4 +397,4 @@ def test_pictures_and_pages_that_it_names_are_there() -> None:
 
 def test_environment_variables_are_told() -> None:
     read = set(re.findall(r"GLASSINE_[A-Z]+", (ROOT / "app/settings.py").read_text()))
-    assert read <= set(re.findall(r"GLASSINE_[A-Z]+", TEXT))
+    assert read <= set(re.findall(r"GLASSINE_[A-Z]+", OPTIONS))
