@@ -23,6 +23,8 @@ JOBS = f"{PRIVATE}/jobs"
 
 _OUTPUTS = frozenset({("mesh", "export"), ("skeletonize", "swc"), ("label", "table"), ("trace", "image"), ("trace", "results")})
 """Options that name a file or folder to write."""
+_INPUTS = frozenset({"table", "affine", "targets_before", "targets_after"})
+"""Options that name a file to read, where they do not name one to write."""
 _NO_PATHS = frozenset({"array", "scale", "executor", "memory", "axes", "threshold", "segments"})
 """Options that take a text and never a path."""
 _NUMBERS = re.compile(r"[\s\d.,;+\-eE\[\]()]*")
@@ -54,8 +56,8 @@ class Places:
                 continue
             if (command, option.name) in _OUTPUTS:
                 self._check_output(value)
-            elif not _NUMBERS.fullmatch(value):
-                self._check_input(value)
+            elif option.name != "affine" or not _NUMBERS.fullmatch(value):
+                self._check_input(value)  # what is not known to be anything else
         self._check_executor(given.get("executor"))
 
     def dataset(self, form: Form, given: Mapping[str, Any]) -> str | None:
