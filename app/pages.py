@@ -21,6 +21,7 @@ from app.jobs.guard import Guard
 from app.jobs.routes import event_routes, job_routes, tell_error, tell_system_error, upload_routes
 from app.jobs.service import Service, open_service
 from app.links import Layer, viewer_link
+from app.preview import layer_of_run
 from app.settings import JobSettings
 from app.viewer import IdleStreams, viewer_routes
 from converters.errors import ConverterError, DatasetError
@@ -181,7 +182,10 @@ def _api(root: Path) -> APIRouter:
 def _layer(root: Path, name: str) -> Layer:
     folder = dataset_path(root, name)
     if folder is None:
-        raise HTTPException(404, f"no dataset {name!r} is served here")
+        meanwhile = layer_of_run(root, name)
+        if meanwhile is None:
+            raise HTTPException(404, f"no dataset {name!r} is served here")
+        return meanwhile
     try:
         dataset = read_dataset(folder, name)
     except DatasetError as error:

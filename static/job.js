@@ -16,6 +16,9 @@ const STATES = {
 /** Tell whether a job does nothing any more. */
 export const isEnded = ({ state }) => state === "done" || state === "failed" || state === "cancelled";
 
+/** Tell whether a job writes a dataset now that the viewer can have open meanwhile. */
+const isWritten = ({ state, command, step }) => state === "running" && command === "convert" && step !== null;
+
 const isRetryable = ({ state }) => state === "failed" || state === "cancelled";
 
 /** Return what a job is about, such as `Convert brain`. */
@@ -91,7 +94,7 @@ export class JobItem {
     this.part(".remove").hidden = !isEnded(job);
     this.part(".log").hidden = job.attempts === 0;
     setAttributes(this.part(".open"), { href: job.link, hidden: !job.link });
-    this.part(".look").hidden = job.state !== "running" || job.command !== "convert" || Boolean(job.link);
+    this.part(".look").hidden = !isWritten(job) || Boolean(job.link);
     this.part(".again").href = address("new", { command: job.command, ...textOptions(job.options) });
     this.part(".again").hidden = !isEnded(job);
     if (hadFocus && active.hidden) focusOn(this.part("h4"));
