@@ -4,6 +4,7 @@ import gzip
 import http.client
 import http.server
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -135,7 +136,7 @@ class Site:
 
 
 class StandIn(http.server.BaseHTTPRequestHandler):
-    """An app that answers 500 under /data as for an unreadable file, and elsewhere tells what it was asked."""
+    """An app that has under /data what no file shows (`shards`) and cannot read some of it; elsewhere it tells what was asked."""
 
     protocol_version = "HTTP/1.1"
     asked: list[str]
@@ -147,7 +148,7 @@ class StandIn(http.server.BaseHTTPRequestHandler):
             self._stream()
             return
         body = f"{self.command} {self.path} {self.headers['Host']}".encode()
-        self.send_response(500 if self.path.startswith("/data/") else 200)
+        self.send_response(self._status())
         self.send_header("Content-Length", str(len(body)))
         if self.path.startswith("/data/"):
             self.send_header("Access-Control-Allow-Origin", "*")
@@ -157,6 +158,11 @@ class StandIn(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     do_HEAD = do_POST = do_DELETE = do_OPTIONS = do_GET  # noqa: N815 the names that http.server calls
+
+    def _status(self) -> int:
+        if not self.path.startswith("/data/") or "/shards/" in self.path:
+            return 200
+        return 500 if re.search("unreadable|link", self.path) else 404
 
     def _stream(self) -> None:
         self.send_response(200)
@@ -363,6 +369,15 @@ def test_what_is_not_there_is_404_and_kept_by_nobody(site: Site, method: str, na
     answer = site.request(f"/data/lab/vol/{name}", method, Accept_Encoding="gzip")
     assert answer.status == 404
     assert answer.headers["Cache-Control"] == "no-store"
+    assert_readable_by_the_viewer(answer)
+
+
+@pytest.mark.parametrize("name", ["shards/0-64_0-64_0-64", "shards/12:0", "shards/info"])
+def test_the_app_is_asked_for_what_no_file_has(site: Site, name: str) -> None:
+    site.asked.clear()
+    answer = site.get(name, Accept_Encoding="gzip")
+    assert (answer.status, site.asked) == (200, [f"/data/lab/vol/{name}"])
+    assert answer.headers["Cache-Control"] == "no-cache"
     assert_readable_by_the_viewer(answer)
 
 
