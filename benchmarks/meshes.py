@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zmesh
 from numpy.typing import NDArray
 
 from benchmarks.measure import Measurement, RunError, run
 from benchmarks.peers.environment import make_environment, versions
 from benchmarks.report import machine, table
 from benchmarks.samples import RESOLUTION_NM, make_samples, samples_of
-from converters.meshes.surfaces import marching_cubes
 
 _ROOT = Path(__file__).parent.parent
 _WORK = Path(__file__).parent / ".work"
@@ -37,6 +37,15 @@ _Surface = tuple[NDArray[np.float64], NDArray[np.int64]]
 """Vertices in nm, [n, 3], and triangles, [m, 3]."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What distances are measured to: the labels, some of their segments, and nm a voxel."""
+
+    labels: NDArray[Any]
+    segments: list[int]
+    resolution: tuple[float, ...]
+
+
 @dataclass
 class Side:
     """One mesher: its command, its runs, and what its meshes are."""
@@ -45,6 +54,7 @@ class Side:
     command: tuple[str, ...]
     runs: list[Measurement] = field(default_factory=list)
     triangles: int = 0
+    missing: int = 0
     distances: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
     stored: int = 0
 
@@ -56,11 +66,11 @@ def main(arguments: Sequence[str]) -> int:
         python = make_environment(_WORK / "peers")
         print(f"{machine(_WORK)}; {versions(python)}", flush=True)
         samples = samples_of(options.labels, _WORK / "samples", _progress) if options.labels else _made()
-        template = _dataset(samples.labels)
+        template = _dataset(samples.labels, options.resolution)
         labels = np.load(samples.labels, mmap_mode="r")
-        chosen = _chosen(labels, options.segments)
+        measured = Measured(labels, _chosen(labels, options.segments), tuple(options.resolution))
         for form in options.forms:
-            print(f"\n{_compare(form, template, (labels, chosen), options, python)}\n", flush=True)
+            print(f"\n{_compare(form, template, measured, options, python)}\n", flush=True)
     except (RunError, OSError, ValueError) as error:
         print(f"benchmarks meshes: {error}", file=sys.stderr)
         return 1
@@ -75,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--forms", nargs="+", choices=_FORMS, default=list(_FORMS), help="formats (default both)")
     parser.add_argument("--errors", nargs="+", type=float, default=[40.0], help="largest errors of glassine, nm (default 40)")
     parser.add_argument("--segments", type=int, default=20, help="segments whose distances are measured (default 20)")
+    parser.add_argument("--resolution", nargs=3, type=float, default=RESOLUTION_NM, help="of the labels, nm (default 8 8 8)")
     parser.add_argument("--labels", type=Path, help="your own labels, a .npy of uint32 in Fortran order, in place of made ones")
     return parser
 
@@ -87,12 +98,12 @@ def _progress(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 
-def _dataset(labels: Path) -> Path:
+def _dataset(labels: Path, resolution: Sequence[float]) -> Path:
     """Convert the labels once; each side meshes a copy."""
     template = _WORK / "meshes" / "template"
     shutil.rmtree(template.parent, ignore_errors=True)
     template.parent.mkdir(parents=True)
-    told = ("--type", "segmentation", "--resolution", ",".join(map(str, RESOLUTION_NM)), "--chunk-size", "64,64,64")
+    told = ("--type", "segmentation", "--resolution", ",".join(map(str, resolution)), "--chunk-size", "64,64,64")
     run((_glassine(), "convert", str(labels), str(template), *told, "--layout", "flat"), _ROOT, _WORK / "meshes" / "log.txt")
     return template
 
@@ -108,7 +119,7 @@ def _chosen(labels: NDArray[Any], count: int) -> list[int]:
     return sorted(np.random.default_rng(0).choice(fit, min(count, len(fit)), replace=False).tolist())
 
 
-def _compare(form: str, template: Path, what: tuple[NDArray[Any], list[int]], options: argparse.Namespace, python: Path) -> str:
+def _compare(form: str, template: Path, what: Measured, options: argparse.Namespace, python: Path) -> str:
     dataset = template.parent / "dataset"
     key = json.loads((template / "info").read_bytes())["scales"][0]["key"]
     ours = [
@@ -131,30 +142,31 @@ def _ours(dataset: Path, form: str, key: str, error: float) -> tuple[str, ...]:
     return (_glassine(), "mesh", str(dataset), *told)
 
 
-def _look(side: Side, dataset: Path, what: tuple[NDArray[Any], list[int]], python: Path) -> None:
+def _look(side: Side, dataset: Path, what: Measured, python: Path) -> None:
     """Count the triangles of all segments and measure the distances of some, as cloud-volume reads them."""
-    labels, chosen = what
     read = dataset.parent / "read.npz"
-    ids = ",".join(map(str, chosen))
+    ids = ",".join(map(str, what.segments))
     run((str(python), "-m", "benchmarks.peers.read_meshes", str(dataset), str(read), ids), _ROOT, dataset.parent / "log.txt")
     found = np.load(read)
-    side.triangles = int(found["triangles"])
+    side.triangles, side.missing = int(found["triangles"]), int(found["missing"])
     side.stored = sum(file.stat().st_size for file in (dataset / "mesh").iterdir() if "spatial" not in file.name)
     side.distances = np.concatenate([
-        apart(_exact(labels, segment), (found[f"v{segment}"].astype(np.float64), found[f"t{segment}"].astype(np.int64)))
-        for segment in chosen
+        apart(_exact(what, segment), (found[f"v{segment}"].astype(np.float64), found[f"t{segment}"].astype(np.int64)))
+        for segment in what.segments
+        if f"v{segment}" in found
     ])  # fmt: skip
 
 
-def _exact(labels: NDArray[Any], segment: int) -> _Surface:
+def _exact(what: Measured, segment: int) -> _Surface:
     """Return the marching-cubes surface of a segment's voxels, nm."""
-    places = np.argwhere(np.asarray(labels) == segment)
+    places = np.argwhere(np.asarray(what.labels) == segment)
     low, high = places.min(axis=0), places.max(axis=0) + 1
     box = np.zeros(high - low + 2, np.uint8, order="F")
     box[tuple((places - low + 1).T)] = 1
-    surfaces = marching_cubes(box, (0, 0, 0))
-    vertices = (surfaces.vertices / 128 + (low - 0.5)) * np.array(RESOLUTION_NM)
-    return vertices, surfaces.triangles.astype(np.int64)
+    mesher = zmesh.Mesher((1, 1, 1))
+    mesher.mesh(box)
+    mesh = mesher.get(1)
+    return (mesh.vertices + (low - 0.5)) * np.array(what.resolution), mesh.faces.astype(np.int64)
 
 
 def apart(one: _Surface, other: _Surface) -> NDArray[np.float64]:
@@ -214,7 +226,7 @@ def _to_triangles(points: NDArray[np.float64], corners: NDArray[np.float64]) -> 
 
 
 def _summary(sides: Sequence[Side]) -> str:
-    heads = ("", "seconds", "times igneous", "peak MiB", "triangles", "MB", "mean nm", "99 % nm", "largest nm")
+    heads = ("", "seconds", "times igneous", "peak MiB", "triangles", "without a mesh", "MB", "mean nm", "99 % nm", "largest nm")
     igneous = statistics.median(r.seconds for r in sides[-1].runs)
     return table(heads, [_row(side, igneous) for side in sides])
 
@@ -227,6 +239,7 @@ def _row(side: Side, igneous: float) -> tuple[str, ...]:
         f"{igneous / seconds:.1f}",
         f"{max(r.peak_bytes for r in side.runs) / 2**20:.0f}",
         f"{side.triangles / 1e6:.2f} M",
+        str(side.missing),
         f"{side.stored / 1e6:.1f}",
         f"{side.distances.mean():.1f}",
         f"{np.quantile(side.distances, 0.99):.1f}",

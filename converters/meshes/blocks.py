@@ -1,8 +1,7 @@
-"""One block's surfaces: read with what lies around it, cut by marching cubes, simplified, and only its own triangles kept.
+"""One block's surfaces: its labels are read, cut by marching cubes, and simplified.
 
-Each triangle belongs to the block that its lowest corner lies in. A block reads one largest cell of the octree more at its upper
-end and one voxel more at its lower end, so that it knows all triangles at each vertex of its own triangles and all vertices of
-their cells: its neighbours move those vertices to the very same places, and the parts fit without a seam.
+A cube of eight neighbouring voxels belongs to the block that its lowest one lies in, so that a block reads one voxel more at its
+upper end, and where the scale begins one of background.
 """
 
 import ctypes
@@ -15,15 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.meshes.clustering import Octree, clustered
+from converters.meshes.simplification import Simplifier, simplified_block
 from converters.meshes.spool import write_part
-from converters.meshes.surfaces import STEPS, Surfaces, chosen, marching_cubes
+from converters.meshes.surfaces import Surfaces, stacked
 from converters.results import BlockResult
 from converters.storage.reader import VolumeReader
-from formats.grid import Box, Triple
+from formats.grid import Box
 from formats.info import Scale
 
-_BELOW_ALL_ENDS = 0b111
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """From glibc's malloc.h."""
 _KEPT_BYTES = 1 << 30
@@ -33,19 +31,19 @@ _KEPT_BYTES = 1 << 30
 class MeshSource:
     """The labels that meshes are made of.
 
-    octree: how they are simplified; None leaves them as marching cubes made them. segments: the only ones to mesh, ascending;
-    all but 0 when it is None.
+    simplifier: None leaves surfaces as marching cubes made them. segments: the only ones to mesh, ascending; all but 0 when it
+    is None.
     """
 
     reader: VolumeReader
     scale: Scale
-    octree: Octree | None
+    simplifier: Simplifier | None
     segments: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
 class BlockTask:
-    """One block. box: its voxels, 0 at the scale's first one, multiples of the octree's largest cells. folder: for its part."""
+    """One block. box: its voxels, 0 at the scale's first one. folder: for its part."""
 
     source: MeshSource
     box: Box
@@ -88,22 +86,26 @@ def block_surfaces(source: MeshSource, box: Box) -> Surfaces:
 
     box: as BlockTask has it. Raises DatasetError for chunks that cannot be read.
     """
-    outer = _with_surroundings(source, box)
-    surfaces = marching_cubes(_labels(source, outer), outer.start)
-    if not len(surfaces.segments):
-        return surfaces
-    ours = _owned(surfaces, box, source.scale.size)
-    here = np.logical_or.reduceat(ours, surfaces.triangle_ends - surfaces.triangle_counts)
-    found = chosen(surfaces, ours) if source.octree is None else clustered(surfaces, source.octree, ours)
+    import fastremap
+
+    from converters.meshes.cubes import raw_surfaces
+
+    outer = _with_neighbours(source, box)
+    labels, found_numbers = fastremap.renumber(_labels(source, outer), preserve_zero=True, in_place=False)
+    numbers = {int(segment): int(number) for segment, number in found_numbers.items() if segment}
+    if not numbers:
+        return stacked([])
+    raw = raw_surfaces(np.asfortranarray(labels, np.int32), len(numbers) + 1)
+    found = simplified_block(raw, numbers, outer.start, source.simplifier)
     # Also those of which simplification left nothing here: whoever joins the parts looks whether anything is left of them.
+    here = np.diff(raw.triangle_ends)[[numbers[segment] - 1 for segment in found.segments.tolist()]] > 0
     return Surfaces(found.segments[here], found.vertex_ends[here], found.triangle_ends[here], found.vertices, found.triangles)
 
 
-def _with_surroundings(source: MeshSource, box: Box) -> Box:
-    """Return the voxels to read: where the scale ends, one of background."""
-    halo = source.octree.halo if source.octree else (1, 1, 1)
-    x, y, z = (begin - 1 for begin in box.start)
-    u, v, w = (min(end + more, size) + 1 for end, more, size in zip(box.end, halo, source.scale.size, strict=True))
+def _with_neighbours(source: MeshSource, box: Box) -> Box:
+    """Return the voxels to read: where the scale begins or ends, one of background."""
+    x, y, z = (begin - (begin == 0) for begin in box.start)
+    u, v, w = (end + 1 for end in box.end)
     return Box((x, y, z), (u, v, w))
 
 
@@ -121,22 +123,3 @@ def _labels(source: MeshSource, outer: Box) -> NDArray[Any]:
     labels = np.zeros(outer.shape, found.dtype, order="F")
     labels[inside.slices(outer.start)] = found
     return labels
-
-
-def _owned(surfaces: Surfaces, box: Box, size: Triple) -> NDArray[np.bool_]:
-    """Tell which triangles belong to a block. Those below the scale's first voxel belong to the first block.
-
-    A triangle's lowest corner lies below an end where any of its corners does, and not below a begin where none does.
-    """
-    below_ends = np.zeros(len(surfaces.vertices), np.uint8)
-    below_begin = np.zeros(len(surfaces.vertices), bool)
-    for bit, axis in enumerate(surfaces.vertices.T):
-        if box.start[bit] > 0:
-            below_begin |= axis < box.start[bit] * STEPS
-        below_ends |= (axis < box.end[bit] * STEPS).view(np.uint8) << bit if box.end[bit] < size[bit] else np.uint8(1 << bit)
-    places = below_ends | below_begin.view(np.uint8) << 3
-    found = np.zeros(len(surfaces.triangles), np.uint8)
-    for corner in surfaces.triangles.T:
-        found |= places[corner]
-    ours: NDArray[np.bool_] = found == _BELOW_ALL_ENDS
-    return ours

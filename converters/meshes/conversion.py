@@ -23,13 +23,14 @@ from converters.meshes.outputs import (
 )
 from converters.meshes.plan import MeshPlan, make_mesh_plan, plan_groups
 from converters.meshes.record import FOLDER, MESHES, MeshRecord
+from converters.meshes.simplification import compile_kernels
 from converters.meshes.spool import read_index
 from converters.options import MeshOptions
 from converters.publishing import ChildClaim, check_replaceable, claim_child, done_before, finish_publishing, request_for
 from converters.record import read_record
 from converters.results import BlockResult
 from converters.shards import GroupParts, segment_sharding, segment_shards
-from converters.steps import Report, Step, Work, do_step
+from converters.steps import Progress, Report, Step, Work, do_step
 from converters.storage.storage import Layout, open_storage
 from formats.grid import Box
 from formats.info import Sharding
@@ -90,14 +91,16 @@ def _make(dataset: Path, options: MeshOptions, executor: Executor, report: Repor
 
 
 def _written(plan: MeshPlan, options: MeshOptions, held: ChildClaim[MeshRecord], work: Work) -> tuple[bytes, MeshRecord]:
-    source = MeshSource(plan.reader, plan.scale, plan.octrees[0], options.segments and tuple(sorted(set(options.segments))))
+    source = MeshSource(plan.reader, plan.scale, plan.simplifiers[0], options.segments and tuple(sorted(set(options.segments))))
+    work.report(Progress("compile", 0, 1, "kernels"))
+    compile_kernels()
     boxes, parts = plan.blocks(), held.spool / "parts"
     _do_blocks(source, boxes, parts, work)
     found = _found(len(boxes), parts)
     _check_found(plan, options, found)
     groups = plan_groups(found.segments, found.triangles, plan.budget)
     output, sharding = _output(plan, options, held, len(found.segments))
-    base = GroupTask(source, found.segments[:0], (), parts, plan.octrees[1:], output, held.spool / "told", (0,))
+    base = GroupTask(source, found.segments[:0], (), parts, plan.simplifiers[1:], output, held.spool / "told", (0,))
     results = _do_groups(base, boxes, found, groups, work)
     if isinstance(output, MultiresParts) and sharding is not None:
         results += do_step(work, segment_shards(output.parts, len(groups), sharding, held.folder))

@@ -1,5 +1,6 @@
 """A group of segments: their parts joined, levels of detail made, and each object encoded and stored."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.meshes.blocks import MeshSource, block_surfaces, part_path
-from converters.meshes.clustering import Octree, clustered
 from converters.meshes.outputs import MeshOutput
+from converters.meshes.simplification import Simplifier, coarser, without_seams
 from converters.meshes.spool import read_surfaces
-from converters.meshes.surfaces import STEPS, Surfaces, joined, only
+from converters.meshes.surfaces import STEPS, Surfaces, fitted, joined, only
 from converters.results import BlockResult
 from converters.storage.files import new_file
 from formats.grid import Box
@@ -23,14 +24,15 @@ class GroupTask:
     """Some segments.
 
     segments: uint64 [k], ascending. blocks: number and box of each block that holds parts of them. parts: the folder of the
-    parts. octrees: of the coarser levels of detail, the finest first. told: the folder for what a group tells of its meshes.
+    parts. coarser: how each coarser level of detail is made of the one before, the finest first. told: the folder for what a
+    group tells of its meshes.
     """
 
     source: MeshSource
     segments: NDArray[np.uint64]
     blocks: tuple[tuple[int, Box], ...]
     parts: Path
-    octrees: tuple[Octree, ...]
+    coarser: tuple[Simplifier, ...]
     output: MeshOutput
     told: Path
     item: tuple[int]
@@ -45,8 +47,8 @@ def mesh_group(task: GroupTask) -> BlockResult:
     """Store the meshes of one group. Raises DatasetError, DiskFullError, EncodeError."""
     whole = _whole(task)
     levels = [whole]
-    for octree in task.octrees:
-        levels.append(_closed_or(clustered(levels[-1], octree), levels[-1]))
+    for simplifier in task.coarser:
+        levels.append(_closed_or(coarser(levels[-1], simplifier), levels[-1]))
     scale = task.source.scale
     with task.output.open(task.item[0]) as sink:
         for parts in zip(*(level.parts() for level in levels), strict=True):
@@ -68,14 +70,21 @@ def _tell(task: GroupTask, rows: NDArray[np.uint64]) -> None:
 
 
 def _whole(task: GroupTask) -> Surfaces:
-    """Return the finest level of a group's meshes: what simplification left nothing of as marching cubes made it."""
-    found = joined([read_surfaces(part_path(task.parts, number), task.segments) for number, _ in task.blocks])
+    """Return the finest level of a group's meshes."""
+    parts = [read_surfaces(part_path(task.parts, number), task.segments) for number, _ in task.blocks]
+    return whole_surfaces(task.source, [box for _, box in task.blocks], parts)
+
+
+def whole_surfaces(source: MeshSource, boxes: Sequence[Box], parts: list[Surfaces]) -> Surfaces:
+    """Return whole surfaces of the parts in blocks: what simplification left nothing of as marching cubes made it."""
+    found, seams = fitted(parts)
+    if source.simplifier is not None:
+        found = without_seams(found, seams, source.simplifier)
     lost = found.volumes() <= 0
     if not lost.any():
         return found
-    exact = replace(task.source, octree=None, segments=tuple(found.segments[lost].tolist()))
-    again = joined([block_surfaces(exact, box) for _, box in task.blocks])
-    return joined([only(found, ~lost), again])
+    exact = replace(source, simplifier=None, segments=tuple(found.segments[lost].tolist()))
+    return joined([only(found, ~lost), joined([block_surfaces(exact, box) for box in boxes])])
 
 
 def _closed_or(coarse: Surfaces, fine: Surfaces) -> Surfaces:

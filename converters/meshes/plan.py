@@ -11,22 +11,18 @@ from converters.budget import Budget
 from converters.children import read_volume_info
 from converters.errors import DatasetError, OptionError
 from converters.geometry import Lengths
-from converters.meshes.clustering import CORNERS_KEPT, Octree, make_octree
+from converters.meshes.simplification import Simplifier
 from converters.options import MeshOptions
 from converters.storage.any_layout import AnyLayoutStorage
 from converters.storage.reader import VolumeReader
 from formats.grid import Box, Grid, Triple
 from formats.info import Scale, VolumeInfo
 
-_TOLERATED = 0.24
-"""The part of the largest error by which, as a root mean square, a vertex may miss the planes of those that it stands for: the
-largest distance between the surfaces, measured over many segments, is then near to three times that."""
-_LEVELS = 3
-"""Of the octree that the finest meshes are simplified in: 8 voxels."""
+_TOLERATED = 0.32
+"""The part of the largest error by which, as a root mean square, a vertex may miss the planes of those that it stands for: so the
+surfaces of tissue lose nine tenths of their triangles, and lie nearer to the voxels than those of igneous at the same error."""
 _COARSER = 3.0
 """How much more each level of detail tolerates than the one before."""
-_COARSE_AGREEMENT = 0.3
-"""Of normals in the coarser levels of detail: seen from afar thin parts may lose their corners."""
 _LODS = 3
 _NEAR_ISOTROPIC = 2.0
 """How much longer the longest edge of a voxel may be than the shortest."""
@@ -48,14 +44,14 @@ _GROUP_SEGMENTS = 2000
 class MeshPlan:
     """Everything that is decided before meshes are made; the same for the same dataset, options and budget.
 
-    max_error: nm. octrees: how each level of detail is simplified, the finest first. block: voxels. notes: for the user.
+    max_error: nm. simplifiers: of each level of detail, the finest first. block: voxels. notes: for the user.
     """
 
     dataset: Path
     info: VolumeInfo
     scale: Scale
     max_error: float
-    octrees: tuple[Octree, ...]
+    simplifiers: tuple[Simplifier, ...]
     block: Triple
     budget: Budget
     notes: tuple[str, ...]
@@ -68,7 +64,7 @@ class MeshPlan:
     @property
     def lod_scales(self) -> tuple[float, ...]:
         """What a detail of each level measures, nm."""
-        return tuple(self.max_error * _COARSER**lod for lod in range(len(self.octrees)))
+        return tuple(self.max_error * _COARSER**lod for lod in range(len(self.simplifiers)))
 
     def blocks(self) -> list[Box]:
         """Return the blocks, 0 at the scale's first voxel."""
@@ -91,16 +87,9 @@ def make_mesh_plan(dataset: Path, options: MeshOptions, budget: Budget) -> MeshP
         raise OptionError(
             f"--lods {options.lods}: the legacy format has one level of detail; leave --lods or --format legacy out"
         )
-    octrees = tuple(
-        make_octree(
-            scale.resolution,
-            _TOLERATED * max_error * _COARSER**lod,
-            _octree_levels(scale.resolution, max_error) + 2 * lod,
-            CORNERS_KEPT if lod == 0 else _COARSE_AGREEMENT,
-        )
-        for lod in range(lods)
-    )
-    return MeshPlan(dataset, info, scale, max_error, octrees, _block(scale, octrees[0].halo, budget), budget, ())
+    errors = [max_error * _COARSER**lod for lod in range(lods)]
+    simplifiers = tuple(Simplifier(scale.resolution, _TOLERATED * error, error) for error in errors)
+    return MeshPlan(dataset, info, scale, max_error, simplifiers, _block(scale, budget), budget, ())
 
 
 def _scale(dataset: Path, info: VolumeInfo, options: MeshOptions) -> Scale:
@@ -121,20 +110,15 @@ def _elongation(resolution: Lengths) -> float:
     return max(resolution) / min(resolution)
 
 
-def _octree_levels(resolution: Lengths, max_error: float) -> int:
-    """Return how many levels of cells are of use: some larger than the error, as flat parts are."""
-    return _LEVELS + max(0, min(2, round(math.log2(max_error / max(resolution)))))
-
-
-def _block(scale: Scale, cell: Triple, budget: Budget) -> Triple:
-    """Return voxels of a block, multiples of the octree's largest cells, as large as the memory allows."""
+def _block(scale: Scale, budget: Budget) -> Triple:
+    """Return voxels of a block, as large as the memory allows."""
     room = (budget.memory // budget.workers - _PROCESS_BYTES) // _VOXEL_BYTES
     edges = list(_LARGEST_BLOCK)
-    while math.prod(edge + more + 2 for edge, more in zip(edges, cell, strict=True)) > room and max(edges) > _LEAST_EDGE:
+    while math.prod(edge + 2 for edge in edges) > room and max(edges) > _LEAST_EDGE:
         edges[edges.index(max(edges))] //= 2
-    x, y, z = (min(-(-edge // n), -(-size // n)) * n for edge, n, size in zip(edges, cell, scale.size, strict=True))
-    if math.prod((x + cell[0] + 2, y + cell[1] + 2, z + cell[2] + 2)) > room:
-        needed = budget.workers * (_PROCESS_BYTES + _VOXEL_BYTES * (_LEAST_EDGE + max(cell) + 2) ** 3)
+    x, y, z = (min(edge, size) for edge, size in zip(edges, scale.size, strict=True))
+    if (x + 2) * (y + 2) * (z + 2) > room:
+        needed = budget.workers * (_PROCESS_BYTES + _VOXEL_BYTES * (_LEAST_EDGE + 2) ** 3)
         raise OptionError(
             f"{budget.memory // 10**6} MB of memory for {budget.workers} workers are too few, meshes need {-(-needed // 10**6)} "
             "MB; give more with --memory, or fewer workers with --executor processes:N"

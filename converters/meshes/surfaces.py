@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from formats.grid import Triple
-
 STEPS = 128
 """Steps a voxel."""
 
@@ -52,7 +50,9 @@ class Surfaces:
 
     def volumes(self) -> NDArray[np.float64]:
         """Return the volume inside each segment's surface, cubic steps, float64 [k]."""
-        return np.array([_volume(vertices, triangles) for _, vertices, triangles in self.parts()], np.float64)
+        from converters.meshes.measuring import volume_inside
+
+        return np.array([volume_inside(vertices, triangles) for _, vertices, triangles in self.parts()], np.float64)
 
 
 def stacked(parts: list[tuple[int, NDArray[np.int32], NDArray[np.int32]]]) -> Surfaces:
@@ -95,9 +95,14 @@ def only(surfaces: Surfaces, segments: NDArray[np.bool_]) -> Surfaces:
 
 def joined(parts: list[Surfaces]) -> Surfaces:
     """Return the surfaces that come in parts, the vertices of each segment that lie in the same place joined."""
+    return fitted(parts)[0]
+
+
+def fitted(parts: list[Surfaces]) -> tuple[Surfaces, NDArray[np.bool_]]:
+    """Return the surfaces that come in parts, joined, and which vertices stand for several, bool [n]."""
     segments = np.unique(np.concatenate([np.zeros(0, np.uint64), *(part.segments for part in parts)]))
     if len(parts) == 1:
-        return parts[0]
+        return parts[0], np.zeros(len(parts[0].vertices), np.bool_)
     numbers = [np.searchsorted(segments, part.segments) for part in parts]
     owners = _concatenated([np.repeat(n, part.vertex_counts) for n, part in zip(numbers, parts, strict=True)])
     vertices = _concatenated([part.vertices for part in parts], (0, 3), np.int32)
@@ -107,13 +112,15 @@ def joined(parts: list[Surfaces]) -> Surfaces:
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
     triangles = [places[part.triangles + np.int32(start)] for part, start in zip(parts, starts[:-1], strict=True)]
     of = _concatenated([np.repeat(n, part.triangle_counts) for n, part in zip(numbers, parts, strict=True)])
-    return Surfaces(
+    several = np.diff(np.flatnonzero(first), append=len(first)) > 1
+    whole = Surfaces(
         segments,
         np.cumsum(np.bincount(owners[order[first]], minlength=len(segments))),
         np.cumsum(np.bincount(of, minlength=len(segments))),
         vertices[order[first]],
         _concatenated(triangles, (0, 3), np.int32)[np.argsort(of, kind="stable")],
     )
+    return whole, several
 
 
 def _concatenated(arrays: list[NDArray[Any]], shape: tuple[int, ...] = (0,), dtype: type[Any] = np.int64) -> NDArray[Any]:
@@ -141,32 +148,3 @@ def _alike(owners: NDArray[np.int64], vertices: NDArray[np.int32]) -> tuple[NDAr
 def _counted(kept: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return how many are kept before each place and before the end."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])
-
-
-def marching_cubes(labels: NDArray[Any], origin: Triple) -> Surfaces:
-    """Return the surface between each label but 0 and all others: open where it meets the outermost voxels of the block.
-
-    labels: unsigned, [x, y, z]. origin: the scale's coordinate of labels[0, 0, 0], 0 at its first voxel.
-    """
-    import zmesh
-
-    mesher = zmesh.Mesher((1, 1, 1))
-    mesher.mesh(np.asfortranarray(labels), preserve_order=False)
-    shift = np.array(origin, np.int32) * STEPS
-    parts = []
-    for segment in sorted(mesher.ids()):
-        mesh = mesher.get(segment)
-        mesher.erase(segment)
-        vertices = (mesh.vertices * np.float32(STEPS)).astype(np.int32)
-        vertices += shift
-        parts.append((segment, vertices, mesh.faces.view(np.int32)))
-    return stacked(parts)
-
-
-def _volume(vertices: NDArray[np.int32], triangles: NDArray[np.int32]) -> float:
-    if not len(triangles):
-        return 0.0
-    # From a vertex of its own: whole numbers this small multiply without a rounding error.
-    near = (vertices - vertices[triangles[0, 0]]).astype(np.float64)
-    a, b, c = near[triangles[:, 0]], near[triangles[:, 1]], near[triangles[:, 2]]
-    return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)

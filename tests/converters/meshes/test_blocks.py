@@ -6,21 +6,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters.meshes.blocks import MeshSource, block_surfaces
-from converters.meshes.clustering import make_octree
-from converters.meshes.surfaces import STEPS, Surfaces, joined
+from converters.meshes.joining import whole_surfaces
+from converters.meshes.plan import _TOLERATED
+from converters.meshes.simplification import Simplifier
+from converters.meshes.surfaces import STEPS, Surfaces
 from formats.grid import Box, Grid
 from formats.meshes.mesh import Mesh, boundary_edges
 from tests.converters.meshes.measuring import Labels, blobs, distances, sampled, scale_of
 
 
-def meshed(voxels, block, *, resolution=(16.0, 16.0, 40.0), offset=(0, 0, 0), tolerance=8.0, segments=None) -> Surfaces:
-    scale = scale_of(voxels, resolution, offset)
-    octree = None if tolerance is None else make_octree(resolution, tolerance, 3)
-    source = MeshSource(Labels(voxels), scale, octree, segments)
-    halo = octree.halo if octree else (1, 1, 1)
-    size = tuple(-(-edge // n) * n for edge, n in zip(block, halo, strict=True))
-    grid = Grid((0, 0, 0), voxels.shape, size)
-    return joined([block_surfaces(source, grid.chunk_box(cell)) for cell in grid.cells()])
+def meshed(voxels, block, *, resolution=(16.0, 16.0, 40.0), offset=(0, 0, 0), max_error=60.0, segments=None) -> Surfaces:
+    simplifier = None if max_error is None else Simplifier(resolution, _TOLERATED * max_error, max_error)
+    source = MeshSource(Labels(voxels), scale_of(voxels, resolution, offset), simplifier, segments)
+    grid = Grid((0, 0, 0), voxels.shape, block)
+    boxes = [grid.chunk_box(cell) for cell in grid.cells()]
+    return whole_surfaces(source, boxes, [block_surfaces(source, box) for box in boxes])
 
 
 def as_sets(surfaces: Surfaces) -> dict[int, list]:
@@ -49,22 +49,25 @@ lengths = st.floats(3, 60).map(lambda length: round(length, 2))
     offset=st.tuples(*[st.integers(-50, 50)] * 3),
     resolution=st.tuples(lengths, lengths, lengths) | st.just((11.24, 11.24, 28.0)),
     seed=st.integers(0, 1000),
-    tolerance=st.sampled_from([None, 2.0, 8.0, 40.0]),
+    max_error=st.sampled_from([None, 8.0, 40.0, 200.0]),
 )
-def test_blocks_of_any_size_fit_without_a_seam(shape, block, offset, resolution, seed, tolerance):
+def test_blocks_of_any_size_fit_without_a_seam(shape, block, offset, resolution, seed, max_error):
     voxels = blobs(shape, seed, 1.5)
-    told = {"resolution": resolution, "offset": offset, "tolerance": tolerance}
-    whole, parts = meshed(voxels, (64, 64, 64), **told), meshed(voxels, block, **told)
-    assert as_sets(parts) == as_sets(whole)
+    # As many blocks as the volume has, but not thousands.
+    block = tuple(max(edge, -(-size // 4)) for edge, size in zip(block, shape, strict=True))
+    told = {"resolution": resolution, "offset": offset, "max_error": max_error}
+    parts = meshed(voxels, block, **told)
     assert_closed(parts)
     assert set(parts.segments.tolist()) == set(np.unique(voxels).tolist()) - {0}
+    if max_error is None:
+        assert as_sets(parts) == as_sets(meshed(voxels, (64, 64, 64), **told))
 
 
 @settings(max_examples=10)
 @given(shape=st.tuples(*[st.integers(1, 9)] * 3), seed=st.integers(0, 10**6), ids=st.integers(2, 30))
 def test_every_label_of_noise_is_kept_and_closed(shape, seed, ids):
     voxels = np.random.default_rng(seed).integers(0, ids, shape).astype(np.uint64) * (2**64 // ids - 1)
-    surfaces = meshed(voxels, (8, 8, 8), tolerance=20.0)
+    surfaces = meshed(voxels, (8, 8, 8), max_error=100.0)
     assert_closed(surfaces)
     assert surfaces.segments.tolist() == sorted(set(np.unique(voxels).tolist()) - {0})
 
@@ -76,7 +79,7 @@ def test_a_voxel_a_line_and_a_plane_are_kept_wherever_they_lie(extent):
     for start in product((0, 3, 8), repeat=3):
         voxels = np.zeros((40, 40, 40), np.uint8)
         voxels[tuple(slice(a, a + n) for a, n in zip(start, extent, strict=True))] = 5
-        surfaces = meshed(voxels, (16, 16, 16), tolerance=20.0)
+        surfaces = meshed(voxels, (16, 16, 16), max_error=100.0)
         assert_closed(surfaces)
         ((_, vertices, _),) = surfaces.parts()
         centre = (vertices.min(axis=0) + vertices.max(axis=0)) / 2 / STEPS
@@ -86,7 +89,7 @@ def test_a_voxel_a_line_and_a_plane_are_kept_wherever_they_lie(extent):
 def test_marching_cubes_lies_half_a_voxel_around_the_centres_and_is_wound_outward():
     voxels = np.zeros((5, 6, 7), np.uint8)
     voxels[1:3, 2:5, 6] = 9
-    surfaces = meshed(voxels, (64, 64, 64), tolerance=None)
+    surfaces = meshed(voxels, (64, 64, 64), max_error=None)
     assert surfaces.segments.tolist() == [9]
     assert surfaces.vertices.min(axis=0).tolist() == [STEPS // 2, STEPS * 3 // 2, STEPS * 11 // 2]
     assert surfaces.vertices.max(axis=0).tolist() == [STEPS * 5 // 2, STEPS * 9 // 2, STEPS * 13 // 2]
@@ -95,12 +98,10 @@ def test_marching_cubes_lies_half_a_voxel_around_the_centres_and_is_wound_outwar
 
 @pytest.mark.parametrize("max_error", [16.0, 40.0, 100.0])
 def test_the_distance_between_the_surfaces_is_within_the_largest_error(max_error):
-    from converters.meshes.plan import _TOLERATED
-
     voxels = blobs((90, 90, 50), 4, 4)
     unit = np.array([16, 16, 40]) / STEPS
-    exact = meshed(voxels, (64, 64, 64), tolerance=None)
-    simple = meshed(voxels, (64, 64, 32), tolerance=_TOLERATED * max_error)
+    exact = meshed(voxels, (64, 64, 64), max_error=None)
+    simple = meshed(voxels, (64, 64, 32), max_error=max_error)
     assert len(simple.triangles) < 0.6 * len(exact.triangles)
     for (_, v, t), (_, w, u) in zip(exact.parts(), simple.parts(), strict=True):
         one, other = (v * unit, t), (w * unit, u)
@@ -113,12 +114,10 @@ def test_the_distance_between_the_surfaces_is_within_the_largest_error(max_error
 
 
 def test_volumes_are_kept_where_the_error_is_half_a_voxel():
-    from converters.meshes.plan import _TOLERATED
-
     voxels = blobs((60, 60, 60), 2, 5)
     told = {"resolution": (10.0, 10.0, 10.0)}
-    exact = meshed(voxels, (64, 64, 64), tolerance=None, **told)
-    simple = meshed(voxels, (64, 64, 64), tolerance=_TOLERATED * 5.0, **told)
+    exact = meshed(voxels, (64, 64, 64), max_error=None, **told)
+    simple = meshed(voxels, (64, 64, 64), max_error=5.0, **told)
     assert np.abs(simple.volumes() / exact.volumes() - 1).max() < 0.02
 
 

@@ -1,0 +1,193 @@
+"""Surfaces with fewer triangles, within a largest error that is measured.
+
+In a block each segment's vertices are joined in small cells first, then edges collapse. Vertices in the block's outermost voxels
+stay where marching cubes put them, on both sides of a block's face alike, so that the blocks' parts fit without a seam; once they
+are joined, edges collapse along those seams too. Kernels are imported where they run: that takes a third of a second.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.geometry import Lengths
+from converters.meshes.surfaces import STEPS, Surfaces, stacked
+from formats.grid import Triple
+
+if TYPE_CHECKING:
+    from converters.meshes.cells import Part
+    from converters.meshes.cubes import RawSurfaces
+
+_KERNELS = ("cells", "collapsing", "cubes", "measuring", "quadrics")
+"""The modules that hold them."""
+_HALF = STEPS // 2
+_TRIES = 3
+"""How often a surface that strays too far is simplified again, each time with half the tolerance."""
+_CELL = 2
+"""Shortest voxel edges along a cell of the first step, as nearly as a power of two of voxels can be."""
+_AROUND_SEAMS = 2
+"""Triangles to both sides of a seam whose vertices may move."""
+
+_IN_BLOCKS, _AT_SEAMS = 1.25, 0.75
+"""How far a vertex may stray in a block, and once more at a seam, in largest errors: together twice that."""
+
+_Reals = NDArray[np.float64]
+_Flags = NDArray[np.bool_]
+_Vertices = NDArray[np.int32]
+_Triangles = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Simplifier:
+    """How surfaces lose triangles.
+
+    resolution: nm a voxel. tolerance: nm, root mean square, by which a vertex may miss the planes of those that it stands for.
+    max_error: nm, the largest distance of a vertex from the simplified surface.
+    """
+
+    resolution: Lengths
+    tolerance: float
+    max_error: float
+
+    @property
+    def step(self) -> _Reals:
+        """A step along x, y, z in the shortest edges of a voxel, in which the kernels measure, [3]."""
+        found: _Reals = np.array(self.resolution) / (min(self.resolution) * STEPS)
+        return found
+
+    @property
+    def shifts(self) -> NDArray[np.int64]:
+        """The bits by which half voxels are shifted to give their cells."""
+        voxels = _CELL * min(self.resolution) / np.array(self.resolution)
+        return 1 + np.maximum(0, np.rint(np.log2(voxels))).astype(np.int64)
+
+    def in_edges(self, length: float) -> float:
+        """Return a length in nm in shortest edges of a voxel."""
+        return length / min(self.resolution)
+
+
+def compile_kernels() -> None:
+    """Compile all kernels of meshes, unless that was done before: half a minute that no two processes should spend."""
+    from converters.compiled import are_kept
+
+    folder = Path(__file__).parent
+    if are_kept(folder / f"{name}.py" for name in _KERNELS):
+        return
+    from converters.meshes.cubes import raw_surfaces
+
+    labels = np.zeros((4, 4, 4), np.int32, order="F")
+    labels[1:3, 1:3, 1:3] = 1
+    simplifier = Simplifier((1.0, 1.0, 1.0), 0.1, 1.0)
+    surfaces = simplified_block(raw_surfaces(labels, 2), {1: 1}, (0, 0, 0), simplifier)
+    coarser(without_seams(surfaces, np.ones(len(surfaces.vertices), np.bool_), simplifier), simplifier).volumes()
+
+
+def simplified_block(raw: "RawSurfaces", numbers: Mapping[int, int], origin: Triple, simplifier: Simplifier | None) -> Surfaces:
+    """Return the surfaces of a block, those at its faces as they are there; a segment may be left without triangles.
+
+    numbers: of each segment in raw. origin: of its first voxel, 0 at the scale's. None for the simplifier changes nothing.
+    """
+    shift = np.array(origin, np.int32) * STEPS
+    parts = []
+    for segment in sorted(numbers):
+        vertices, triangles = _block_part(raw, numbers[segment], simplifier)
+        parts.append((segment, vertices + shift, triangles))
+    return stacked(parts)
+
+
+def _block_part(raw: "RawSurfaces", number: int, simplifier: Simplifier | None) -> tuple[_Vertices, _Triangles]:
+    first, last = raw.vertex_ends[number - 1 : number + 1].tolist()
+    begin, end = raw.triangle_ends[number - 1 : number + 1].tolist()
+    vertices, triangles = raw.vertices[first:last], raw.triangles[begin:end] - np.int32(first)
+    if simplifier is not None:
+        from converters.meshes.cells import Part
+
+        part = Part(vertices, raw.normals[first:last], raw.rims[first:last], triangles, simplifier.step * _HALF)
+        for attempt in range(_TRIES):
+            found = _simplified(part, simplifier, simplifier.tolerance / 2**attempt)
+            if found is not None and not _is_lost(part, found):
+                return found
+    return vertices * np.int32(_HALF), triangles
+
+
+def _is_lost(part: "Part", found: tuple[_Vertices, _Triangles]) -> bool:
+    """Tell whether nothing is left inside a surface that does not go on in another block."""
+    from converters.meshes.measuring import volume_inside
+
+    return not part.rims.any() and bool(volume_inside(*found) <= 0)
+
+
+def _simplified(part: "Part", simplifier: Simplifier, tolerance: float) -> tuple[_Vertices, _Triangles] | None:
+    """Return the vertices, steps, and triangles that are left, None where a vertex strays too far from them."""
+    from converters.meshes.cells import clustered
+    from converters.meshes.collapsing import collapsed
+    from converters.meshes.measuring import strays
+
+    some = clustered(part, simplifier.shifts, simplifier.in_edges(tolerance))
+    triangles, became = collapsed(some.places, some.sums, some.fixed, some.triangles, simplifier.in_edges(tolerance))
+    bounds = simplifier.in_edges(simplifier.max_error), simplifier.in_edges(_IN_BLOCKS * simplifier.max_error)
+    if strays((part.vertices, part.unit), became[some.numbers], (some.places, triangles), bounds):
+        return None
+    return _compact(some.places, triangles, simplifier)
+
+
+def _compact(places: _Reals, triangles: _Triangles, simplifier: Simplifier) -> tuple[_Vertices, _Triangles]:
+    """Return the vertices that triangles use, steps, and the triangles with positions in those."""
+    used = np.zeros(len(places), bool)
+    used[triangles] = True
+    numbers = np.cumsum(used, dtype=np.int32) - np.int32(1)
+    return np.rint(places[used] / simplifier.step).astype(np.int32), numbers[triangles]
+
+
+def without_seams(surfaces: Surfaces, seams: _Flags, simplifier: Simplifier) -> Surfaces:
+    """Return surfaces simplified along the seams between the blocks that they were made in. seams: [n], the vertices there."""
+    from converters.meshes.measuring import strays
+
+    bound = simplifier.in_edges(_AT_SEAMS * simplifier.max_error)
+    parts, first = [], 0
+    for segment, vertices, triangles in surfaces.parts():
+        free = _around(seams[first : first + len(vertices)], triangles)
+        first += len(vertices)
+        found = _Collapsed(vertices, triangles, ~free, simplifier) if free.any() else None
+        if found and not strays((found.near, simplifier.step), found.became, (found.places, found.triangles), (bound, bound)):
+            vertices, triangles = found.compact()
+        parts.append((segment, vertices, triangles))
+    return stacked(parts)
+
+
+def _around(vertices: _Flags, triangles: _Triangles) -> _Flags:
+    found = vertices.copy()
+    for _ in range(_AROUND_SEAMS):
+        found[triangles[found[triangles].any(axis=1)]] = True
+    return found
+
+
+def coarser(surfaces: Surfaces, simplifier: Simplifier) -> Surfaces:
+    """Return whole surfaces with fewer triangles."""
+    parts = []
+    for segment, vertices, triangles in surfaces.parts():
+        found = _Collapsed(vertices, triangles, np.zeros(len(vertices), np.bool_), simplifier)
+        parts.append((segment, *found.compact()))
+    return stacked(parts)
+
+
+class _Collapsed:
+    """A surface after edges have collapsed. near: its vertices before, from the first of them, so that squares lose no digits."""
+
+    def __init__(self, vertices: _Vertices, triangles: _Triangles, fixed: _Flags, simplifier: Simplifier) -> None:
+        from converters.meshes.collapsing import collapsed
+        from converters.meshes.quadrics import SUMS, add_triangles
+
+        self.first, self.near, self.simplifier = vertices[:1], vertices - vertices[:1], simplifier
+        self.places, sums = self.near * simplifier.step, np.zeros((len(vertices), SUMS))
+        add_triangles(self.places, triangles, sums)
+        tolerance = simplifier.in_edges(simplifier.tolerance)
+        self.triangles, self.became = collapsed(self.places, sums, fixed, triangles.copy(), tolerance)
+
+    def compact(self) -> tuple[_Vertices, _Triangles]:
+        """Return the vertices that are left, steps, and the triangles."""
+        vertices, triangles = _compact(self.places, self.triangles, self.simplifier)
+        return vertices + self.first, triangles
