@@ -83,12 +83,7 @@ def join_group(task: GroupTask) -> BlockResult:
     with new_part(destination.parts.path(task.item[0])) as part:
         for segment, fragments in _of_segments(task):
             graph = joined(fragments, task.joining)
-            told = SegmentCounts(
-                segment,
-                limited=any(fragment.limited for fragment in fragments),
-                targets=sum(len(fragment.targets) for fragment in fragments),
-            )
-            counts.append(_counted(told, graph, task.scale))
+            counts.append(_counted(segment, fragments, graph, task.scale))
             if graph is None:
                 continue
             data = encode_skeleton(_skeleton(graph, task), ATTRIBUTES)
@@ -129,12 +124,14 @@ def _skeleton(graph: Joined, task: GroupTask) -> Skeleton:
     return Skeleton(vertices, graph.edges.astype(np.uint32), {RADIUS: graph.radii, VERTEX_TYPES: kinds})
 
 
-def _counted(told: SegmentCounts, graph: Joined | None, scale: Scale) -> SegmentCounts:
+def _counted(segment: int, fragments: list[Fragment], graph: Joined | None, scale: Scale) -> SegmentCounts:
+    told = SegmentCounts(segment, limited=any(fragment.limited for fragment in fragments))
     if graph is None:
-        return replace(told, targets=0)
+        return told
     degrees = np.bincount(graph.edges.ravel(), minlength=len(graph.places))
     points = graph.places * np.array(scale.resolution)
     lengths = np.linalg.norm(points[graph.edges[:, 0]] - points[graph.edges[:, 1]], axis=1)
+    wanted = {tuple(place) for place in graph.places[graph.wanted].tolist()}
     return replace(
         told,
         vertices=len(graph.places),
@@ -142,4 +139,5 @@ def _counted(told: SegmentCounts, graph: Joined | None, scale: Scale) -> Segment
         trees=len(graph.places) - len(graph.edges),
         end_points=int((degrees == 1).sum()),
         branch_points=int((degrees > 2).sum()),
+        targets=sum(tuple(place) in wanted for fragment in fragments for place in fragment.targets.tolist()),
     )

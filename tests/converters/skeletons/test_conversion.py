@@ -20,6 +20,7 @@ from converters.errors import BusyError, DatasetError, DatasetExistsError, Optio
 from converters.publishing import finish_publishing
 from converters.skeletons import conversion, plan, tracing
 from converters.skeletons.conversion import make_skeletons
+from converters.skeletons.options import SkeletonizeOptions
 from converters.skeletons.reading import open_skeletons
 from converters.skeletons.record import read_skeleton_record
 from converters.steps import Progress
@@ -220,6 +221,30 @@ def test_a_budget_of_voxels_and_paths_bounds_the_work(dataset: Path, monkeypatch
     make_skeletons(dataset, options(max_paths=2, overwrite=True), quiet)
     assert stored(dataset / "skeletons")["3"] == few["3"]
     assert make_skeletons(dataset, options(budget=1_000_000, overwrite=True), quiet).record.limited == ()
+
+
+def test_every_option_reaches_kimimaro(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, Any]] = []
+
+    def recorded(labels: Any, **given: Any) -> dict[int, Any]:
+        told.append(given)
+        return {}
+
+    monkeypatch.setattr("kimimaro.skeletonize", recorded)
+    (dataset / "points.csv").write_text("x,y,z,segment\n50,36,30,3\n")
+    teasar: dict[str, Any] = {
+        "const": 1.0, "pdrf_scale": 2.0, "pdrf_exponent": 3, "soma_detection_threshold": 4.0, "soma_acceptance_threshold": 5.0,
+        "soma_invalidation_scale": 6.0, "soma_invalidation_const": 7.0,
+    }  # fmt: skip
+    others = {"fill_holes": True, "fix_avocados": True, "targets_before": dataset / "points.csv", "targets_unit": "voxels"}
+    more = {"invalidation_scale": 8.0, "max_paths": 9, "no_fix_branching": True, "segments": "3"}
+    make_skeletons(dataset, SkeletonizeOptions(executor="serial", **teasar, **others, **more), quiet)
+    (given,) = told
+    # One target more than may be traced beside it.
+    assert given["teasar_params"] == {"scale": 8.0, **teasar, "max_paths": 10}
+    assert given["extra_targets_before"] == [(50, 36, 30)]
+    chosen = ("anisotropy", "fix_branching", "fill_holes", "fix_avocados", "fix_borders", "extra_targets_after")
+    assert [given[name] for name in chosen] == [(32.0, 32.0, 32.0), False, True, True, True, []]
 
 
 def test_segments_that_are_not_there(dataset: Path) -> None:

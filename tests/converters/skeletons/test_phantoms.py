@@ -14,7 +14,7 @@ from converters.skeletons.conversion import make_skeletons
 from formats.grid import Triple
 from formats.skeletons.skeleton import Skeleton
 from tests.converters.skeletons.datasets import options, quiet, segmentation, skeletons
-from tests.converters.skeletons.phantoms import PHANTOMS, SHAPE, Phantom, distance, holed, in_two_pieces, soma, tube
+from tests.converters.skeletons.phantoms import PHANTOMS, SHAPE, Phantom, ball, distance, holed, in_two_pieces, soma, tube
 
 BLOCKS = {"whole": SHAPE, "halves": (50, 72, 60), "eighths": (48, 48, 48)}
 
@@ -78,6 +78,18 @@ def test_the_root_lies_in_the_soma(block: Triple, tmp_path: Path, monkeypatch: p
 
 CROPS = {"whole": (3, 2, 7), "in blocks": (4, 2, 13)}
 """Voxels that are cut off at the lower faces, more than which no phantom has free; what is traced begins somewhere else then."""
+
+
+@pytest.mark.parametrize("block", [BLOCKS["whole"], BLOCKS["halves"]], ids=["whole", "halves"])
+def test_a_nucleus_of_its_own_is_given_to_its_cell(block: Triple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = soma().labels
+    labels[ball((48, 36, 30), 8)] = 5
+    phantom = Phantom(labels, {}, {}, ())
+    without = traced(phantom, block, tmp_path / "without", monkeypatch)
+    assert sorted(without) == [3, 5]
+    found = traced(phantom, block, tmp_path / "with", monkeypatch, fix_avocados=True)
+    assert sorted(found) == [3]
+    assert trees(found[3]) == 1
 
 
 @pytest.mark.parametrize("crop", CROPS)

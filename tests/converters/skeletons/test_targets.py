@@ -102,6 +102,15 @@ def test_paths_lead_to_points(when: str, block: Triple, tmp_path: Path, monkeypa
     assert [70, 45, 30] in ends
 
 
+def test_points_in_dust_and_twice(tmp_path: Path) -> None:
+    labels = tubes(5, ((8, 36, 30), (92, 36, 30))).astype(np.uint32) * 3
+    labels[2:4, 2, 2] = 8
+    dataset = segmentation(tmp_path, labels)
+    points = table(tmp_path, "x,y,z,segment\n2,2,2,8\n50,36,30,3\n50,36,30,3\n")
+    counts = make_skeletons(dataset, options(targets_before=points, targets_unit="voxels"), quiet).record.counts
+    assert (counts["targets_told"], counts["targets"]) == (3, 2)
+
+
 def test_other_points_are_another_request(tmp_path: Path) -> None:
     dataset = segmentation(tmp_path, tubes(5, ((8, 36, 30), (92, 36, 30))).astype(np.uint32) * 3)
     points = table(tmp_path, "x,y,z,segment\n960,1280,960,3\n")
