@@ -163,7 +163,7 @@ def _conversion(port: int, dataset: str, *, is_wanted: bool) -> Iterator[None]:
     if not is_wanted:
         yield
         return
-    options = {"source": "volume.npy", "dataset": dataset, "resolution": [8, 8, 8]}
+    options = {"source": "volume.npy", "dataset": dataset, "resolution": [8, 8, 8], "encoding": "png"}
     number = _ask(port, "POST", "/api/jobs", {"command": "convert", "options": options})["id"]
     while not _ask(port, "GET", f"/api/jobs/{number}")["done"]:
         time.sleep(0.1)
