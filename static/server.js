@@ -43,7 +43,8 @@ export async function send(path, request) {
   throw new Unreachable();
 }
 
-const isJson = (response) => (response.headers.get("Content-Type") ?? "").startsWith("application/json");
+/** Tell whether a response is one of the API, and not of a proxy before it. */
+export const isJson = (response) => (response.headers.get("Content-Type") ?? "").startsWith("application/json");
 
 /** Return the JSON of a response, null for none. Throws Refused when it is one of an error. */
 export async function read(response) {

@@ -1,9 +1,10 @@
 // One upload: a file, or the files of a folder, sent in parts; after a break it goes on with what the server has not got.
 
 import { returned } from "/static/connection.js";
-import { Refused, Unreachable, ask, read, send } from "/static/server.js";
+import { Refused, Unreachable, ask, isJson, read, send } from "/static/server.js";
 
 const PART = 8 * 2 ** 20; // bytes
+const SMALL_PART = 2 ** 19; // bytes, for proxies that take no more than 1 MiB, which is nginx's default
 const WINDOW = 5; // s, over which the rate is counted
 const BUSY_TRIES = 10; // a server may hold on to a connection that is broken already
 const BUSY_PAUSE = 1000; // ms
@@ -19,6 +20,7 @@ export class Upload {
     this.name = files[0].path.split("/")[0];
     this.stopping = new AbortController();
     this.marks = [[now(), 0]];
+    this.part = PART;
   }
 
   /** Bytes a second of late; null while nothing can be said. */
@@ -68,7 +70,7 @@ export class Upload {
     this.advance(before + offset);
     if (file.size === 0) await this.sendPart(name, file, 0, 0);
     for (let start = offset; start < file.size; ) {
-      start = await this.sendPart(name, file, start, Math.min(start + PART, file.size));
+      start = await this.sendPart(name, file, start, Math.min(start + this.part, file.size));
       this.advance(before + start);
     }
   }
@@ -80,6 +82,10 @@ export class Upload {
     const request = { method: "PUT", headers, body: file.slice(start, end), signal: this.stopping.signal };
     for (let tries = 1; ; tries += 1) {
       const response = await this.persistently(() => send(address(name), request));
+      if (response.status === 413 && !isJson(response) && this.part > SMALL_PART) {
+        this.part = SMALL_PART;
+        return start;
+      }
       if (response.status !== 409) return (await read(response)).offset ?? end;
       const { offset, detail } = await response.json();
       if (offset !== undefined && offset !== start) return offset;

@@ -404,6 +404,22 @@ def test_an_upload_that_breaks_goes_on_where_it_was(opened: Any, site: Site, tmp
     page.problems.clear()
 
 
+def test_an_upload_goes_through_a_proxy_that_takes_small_requests_only(opened: Any, site: Site, tmp_path: Path):
+    path = tmp_path / "small.npy"
+    np.save(path, np.random.default_rng(1).integers(0, 255, (150, 100, 100), np.uint8))
+    page = opened("convert")
+
+    def proxied(route: Any) -> None:
+        too_large = len(route.request.post_data_buffer) > 2**20
+        route.fulfill(status=413, content_type="text/html", body="<h1>413</h1>") if too_large else route.continue_()
+
+    page.route("**/api/uploads/small.npy", proxied)
+    page.locator(".uploader input.file").set_input_files(path)
+    expect(page.get_by_role("combobox", name="Source")).to_have_value(re.compile("small"))
+    assert uploaded(site, "small.npy").read_bytes() == path.read_bytes()
+    page.problems.clear()
+
+
 def test_a_folder_of_slices_is_uploaded_as_one_source(opened: Any, site: Site, tmp_path: Path):
     import tifffile
 
