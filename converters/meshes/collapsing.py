@@ -19,8 +19,6 @@ _MOST_AREA = 4.0
 """Squares of the shortest voxel edge over which an error is averaged: a tip does not vanish in the flat parts around it."""
 _COSINE = 0.5
 """Of the angle by which a triangle may turn."""
-_AGREEMENT = 0.72
-"""Of the normals around an edge: the length of their sum over the sum of their lengths, two faces of a cube having 0.707."""
 _SLIVER = 1e-3
 """Of the square of a triangle's double area over its longest edge's fourth power: less is a sliver."""
 _NEVER = 1e30
@@ -29,6 +27,17 @@ _MOST_AROUND = 4096
 
 _Triangles = NDArray[np.int32]
 _Numbers = NDArray[np.int32]
+
+
+class Rule(NamedTuple):
+    """Which edges collapse.
+
+    tolerance: a length, root mean square. agreement: of the normals around an edge, the length of their sum over the sum of their
+    lengths, at least; two faces of a cube have 0.707.
+    """
+
+    tolerance: float
+    agreement: float
 
 
 class Shape(NamedTuple):
@@ -56,10 +65,10 @@ class Rings(NamedTuple):
 
 
 @compiled
-def collapsed(places: Reals, sums: Reals, fixed: NDArray[np.bool_], triangles: _Triangles, tolerance: float) -> Any:
+def collapsed(places: Reals, sums: Reals, fixed: NDArray[np.bool_], triangles: _Triangles, rule: Rule) -> Any:
     """Move vertices and return the triangles that are left, and for each vertex the one that it became, int32 [n].
 
-    All as in Shape; places, sums and triangles are overwritten. tolerance: a length, root mean square.
+    All as in Shape; places, sums and triangles are overwritten.
     """
     became = np.arange(len(places)).astype(np.int32)
     shape = Shape(places, sums, fixed, triangles, np.empty((len(triangles), 3)), np.empty((1, SUMS)))
@@ -70,7 +79,7 @@ def collapsed(places: Reals, sums: Reals, fixed: NDArray[np.bool_], triangles: _
     for limit in _LIMITS:
         if count:
             moved[:] = False
-            touched = _sweep(shape, count, limit * tolerance * tolerance, (became, moved))
+            touched = _sweep(shape, count, limit, rule, (became, moved))
             count = _closed_up(shape, count, (touched, moved))
     for vertex in range(len(became)):
         end = became[vertex]
@@ -127,18 +136,18 @@ def rings_of(triangles: _Triangles, vertices: int, room: int) -> Rings:
 
 
 @compiled
-def _sweep(shape: Shape, count: int, limit: float, noted: Any) -> NDArray[np.bool_]:
-    """Collapse edges below a limit once, and return which triangles were touched.
+def _sweep(shape: Shape, count: int, limit: float, rule: Rule, noted: Any) -> NDArray[np.bool_]:
+    """Collapse edges once, and return which triangles were touched.
 
-    noted: for each vertex the one that it became, and whether it has moved.
+    limit: of the errors, a part of the largest squared one. noted: for each vertex the one that it became, and whether it moved.
     """
     became, moved = noted
-    rings = rings_of(shape.triangles[:count], len(shape.places), 6 * count)
+    rings, largest = rings_of(shape.triangles[:count], len(shape.places), 6 * count), limit * rule.tolerance**2
     used, stamp = 3 * count, 0
     marks, touched, kept = np.zeros(len(became), np.int32), np.zeros(count, np.bool_), np.empty(_MOST_AROUND, np.int32)
     for t in range(count):
         for k in range(3):
-            if touched[t] or shape.triangles[t, 0] < 0 or shape.errors[t, k] > limit:
+            if touched[t] or shape.triangles[t, 0] < 0 or shape.errors[t, k] > largest:
                 continue
             u, v = shape.triangles[t, k], shape.triangles[t, (k + 1) % 3]
             if shape.fixed[v]:
@@ -148,7 +157,7 @@ def _sweep(shape: Shape, count: int, limit: float, noted: Any) -> NDArray[np.boo
                 continue
             place = _meeting(shape, u, v)
             stamp += 2
-            if not _may_meet(shape, rings, (u, v, place), (marks, stamp)):
+            if not _may_meet(shape, rings, (u, v, place), (marks, stamp, rule.agreement)):
                 shape.errors[t, k] = _NEVER
                 continue
             shape.places[u, 0], shape.places[u, 1], shape.places[u, 2] = place
@@ -169,16 +178,17 @@ def _sweep(shape: Shape, count: int, limit: float, noted: Any) -> NDArray[np.boo
 @compiled
 def _may_meet(shape: Shape, rings: Rings, edge: Any, marking: Any) -> bool:
     u, v, place = edge
-    if not _are_linked(shape.triangles, rings, (u, v), marking):
+    marks, stamp, agreement = marking
+    if not _are_linked(shape.triangles, rings, (u, v), (marks, stamp)):
         return False
     if _turns(shape, rings, (u, v), place) or _turns(shape, rings, (v, u), place):
         return False
-    return _agree(shape, rings, u, v)
+    return bool(_agreement(shape, rings, u, v) >= agreement)
 
 
 @compiled
-def _agree(shape: Shape, rings: Rings, u: int, v: int) -> bool:
-    """Tell whether the normals around two vertices do not cancel out, as they do at the tips of thin parts."""
+def _agreement(shape: Shape, rings: Rings, u: int, v: int) -> float:
+    """Return how far the normals around two vertices do not cancel out, as they do at the tips of thin parts: 1 not at all."""
     places, triangles = shape.places, shape.triangles
     x, y, z, areas = 0.0, 0.0, 0.0, 0.0
     for vertex in (u, v):
@@ -189,7 +199,7 @@ def _agree(shape: Shape, rings: Rings, u: int, v: int) -> bool:
                 qx, qy, qz = places[c, 0] - places[a, 0], places[c, 1] - places[a, 1], places[c, 2] - places[a, 2]
                 i, j, k = py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx
                 x, y, z, areas = x + i, y + j, z + k, areas + np.sqrt(i * i + j * j + k * k)
-    return bool(x * x + y * y + z * z >= (_AGREEMENT * areas) ** 2)
+    return np.sqrt(x * x + y * y + z * z) / max(areas, 1e-12)  # type: ignore[no-any-return]
 
 
 @compiled

@@ -11,7 +11,7 @@ from converters.budget import Budget
 from converters.children import read_volume_info
 from converters.errors import DatasetError, OptionError
 from converters.geometry import Lengths
-from converters.meshes.simplification import Simplifier
+from converters.meshes.simplification import CORNERS_KEPT, Simplifier
 from converters.options import MeshOptions
 from converters.storage.any_layout import AnyLayoutStorage
 from converters.storage.reader import VolumeReader
@@ -23,6 +23,8 @@ _TOLERATED = 0.32
 surfaces of tissue lose nine tenths of their triangles, and lie nearer to the voxels than those of igneous at the same error."""
 _COARSER = 3.0
 """How much more each level of detail tolerates than the one before."""
+_COARSE_AGREEMENT = 0.3
+"""Of normals in the coarser levels of detail: seen from afar thin parts may lose their ends."""
 _LODS = 3
 _NEAR_ISOTROPIC = 2.0
 """How much longer the longest edge of a voxel may be than the shortest."""
@@ -88,7 +90,10 @@ def make_mesh_plan(dataset: Path, options: MeshOptions, budget: Budget) -> MeshP
             f"--lods {options.lods}: the legacy format has one level of detail; leave --lods or --format legacy out"
         )
     errors = [max_error * _COARSER**lod for lod in range(lods)]
-    simplifiers = tuple(Simplifier(scale.resolution, _TOLERATED * error, error) for error in errors)
+    simplifiers = tuple(
+        Simplifier(scale.resolution, _TOLERATED * error, error, CORNERS_KEPT if lod == 0 else _COARSE_AGREEMENT)
+        for lod, error in enumerate(errors)
+    )
     return MeshPlan(dataset, info, scale, max_error, simplifiers, _block(scale, budget), budget, ())
 
 

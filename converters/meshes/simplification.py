@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _KERNELS = ("cells", "collapsing", "cubes", "measuring", "quadrics")
 """The modules that hold them."""
+CORNERS_KEPT = 0.72
+"""An agreement above that of two faces of a cube: tips and thin parts keep their ends."""
 _HALF = STEPS // 2
 _TRIES = 3
 """How often a surface that strays too far is simplified again, each time with half the tolerance."""
@@ -45,12 +47,14 @@ class Simplifier:
     """How surfaces lose triangles.
 
     resolution: nm a voxel. tolerance: nm, root mean square, by which a vertex may miss the planes of those that it stands for.
-    max_error: nm, the largest distance of a vertex from the simplified surface.
+    max_error: nm, the largest distance of a vertex from the simplified surface. agreement: of the normals around an edge that
+    collapses.
     """
 
     resolution: Lengths
     tolerance: float
     max_error: float
+    agreement: float = CORNERS_KEPT
 
     @property
     def step(self) -> _Reals:
@@ -123,11 +127,12 @@ def _is_lost(part: "Part", found: tuple[_Vertices, _Triangles]) -> bool:
 def _simplified(part: "Part", simplifier: Simplifier, tolerance: float) -> tuple[_Vertices, _Triangles] | None:
     """Return the vertices, steps, and triangles that are left, None where a vertex strays too far from them."""
     from converters.meshes.cells import clustered
-    from converters.meshes.collapsing import collapsed
+    from converters.meshes.collapsing import Rule, collapsed
     from converters.meshes.measuring import strays
 
-    some = clustered(part, simplifier.shifts, simplifier.in_edges(tolerance))
-    triangles, became = collapsed(some.places, some.sums, some.fixed, some.triangles, simplifier.in_edges(tolerance))
+    rule = Rule(simplifier.in_edges(tolerance), simplifier.agreement)
+    some = clustered(part, simplifier.shifts, rule.tolerance)
+    triangles, became = collapsed(some.places, some.sums, some.fixed, some.triangles, rule)
     bounds = simplifier.in_edges(simplifier.max_error), simplifier.in_edges(_IN_BLOCKS * simplifier.max_error)
     if strays((part.vertices, part.unit), became[some.numbers], (some.places, triangles), bounds):
         return None
@@ -178,14 +183,14 @@ class _Collapsed:
     """A surface after edges have collapsed. near: its vertices before, from the first of them, so that squares lose no digits."""
 
     def __init__(self, vertices: _Vertices, triangles: _Triangles, fixed: _Flags, simplifier: Simplifier) -> None:
-        from converters.meshes.collapsing import collapsed
+        from converters.meshes.collapsing import Rule, collapsed
         from converters.meshes.quadrics import SUMS, add_triangles
 
         self.first, self.near, self.simplifier = vertices[:1], vertices - vertices[:1], simplifier
         self.places, sums = self.near * simplifier.step, np.zeros((len(vertices), SUMS))
         add_triangles(self.places, triangles, sums)
-        tolerance = simplifier.in_edges(simplifier.tolerance)
-        self.triangles, self.became = collapsed(self.places, sums, fixed, triangles.copy(), tolerance)
+        rule = Rule(simplifier.in_edges(simplifier.tolerance), simplifier.agreement)
+        self.triangles, self.became = collapsed(self.places, sums, fixed, triangles.copy(), rule)
 
     def compact(self) -> tuple[_Vertices, _Triangles]:
         """Return the vertices that are left, steps, and the triangles."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters.meshes.cells import Part, clustered
-from converters.meshes.collapsing import collapsed, rings_of
+from converters.meshes.collapsing import Rule, collapsed, rings_of
 from converters.meshes.cubes import raw_surfaces
 from converters.meshes.measuring import squared_distance, strays, volume_inside
 from converters.meshes.quadrics import SUMS, TOWARDS_THE_START, add_plane, add_triangles, nearest_place, squared_error
@@ -69,7 +69,7 @@ def test_cells_and_edges_leave_the_rims_and_open_nothing(seed, tolerance):
     part = surface_of(seed)
     before = directed_edges(part.triangles)
     some = clustered(part, np.array([2, 2, 1]), tolerance)
-    triangles, became = collapsed(some.places, some.sums, some.fixed, some.triangles, tolerance)
+    triangles, became = collapsed(some.places, some.sums, some.fixed, some.triangles, Rule(tolerance, 0.72))
     final = became[some.numbers]
     places = part.vertices * part.unit
     assert np.array_equal(some.places[final[part.rims]], places[part.rims])
@@ -91,7 +91,7 @@ def test_what_is_flat_loses_nearly_all_triangles_and_nothing_of_its_volume(toler
     raw = raw_surfaces(voxels, 2)
     part = Part(raw.vertices, raw.normals, raw.rims, raw.triangles, np.full(3, 0.5))
     some = clustered(part, np.array([2, 2, 2]), tolerance)
-    triangles, _ = collapsed(some.places, some.sums, some.fixed, some.triangles, tolerance)
+    triangles, _ = collapsed(some.places, some.sums, some.fixed, some.triangles, Rule(tolerance, 0.72))
     assert len(triangles) < len(part.triangles) / 10
     mesh = Mesh(some.places.astype(np.float32), triangles.astype(np.uint32))
     assert boundary_edges(mesh) == 0
@@ -122,7 +122,7 @@ def test_distances_from_a_triangle_are_those_of_trimesh(seed, flat):
 def test_a_vertex_strays_where_trimesh_finds_it_farther_away(seed, far):
     part = surface_of(seed)
     some = clustered(part, np.array([2, 2, 1]), 0.3)
-    triangles, became = collapsed(some.places, some.sums, some.fixed, some.triangles, 0.3)
+    triangles, became = collapsed(some.places, some.sums, some.fixed, some.triangles, Rule(0.3, 0.72))
     points = np.array([[30.0, 30.0, 30.0]]) + np.array([[far, 0, 0]])
     apart = np.linalg.norm(
         trimesh.proximity.closest_point_naive(trimesh.Trimesh(some.places, triangles, process=False), points)[0] - points
