@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 
 import static
 from app.api_page import api_page
@@ -102,6 +103,7 @@ def pages_app(root: Path, hosts: frozenset[str] = frozenset(), jobs: JobSettings
     for refused in (OSError, sqlite3.Error):
         app.add_exception_handler(refused, tell_system_error)
     app.add_exception_handler(RequestValidationError, _tell_invalid)
+    app.add_exception_handler(ClientDisconnect, _tell_nobody)
     app.add_api_route("/docs", _api_page, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/", _first_page, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/favicon.ico", _icon, methods=["GET", "HEAD"], include_in_schema=False)
@@ -119,6 +121,11 @@ async def _running_queue(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await asyncio.to_thread(service.close)
+
+
+def _tell_nobody(request: Request, error: Exception) -> Response:
+    """Return an answer to a client that went away in the middle of its upload, so that no error is made of it."""
+    return Response(status_code=400)
 
 
 def _tell_invalid(request: Request, error: Exception) -> JSONResponse:

@@ -1,12 +1,11 @@
 """Locks that end with the processes that hold them, however those go (flock): one queue a folder, one process a job."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
 
 
 def try_lock(path: Path) -> int | None:
@@ -14,6 +13,8 @@ def try_lock(path: Path) -> int | None:
 
     None when another one holds it. Raises OSError when the file cannot be made.
     """
+    import fcntl  # which not every system has: a server without jobs starts there too
+
     descriptor = os.open(path, _FLAGS, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -26,6 +27,8 @@ def try_lock(path: Path) -> int | None:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a file, once it can be had. Raises OSError when the file cannot be made."""
+    import fcntl
+
     descriptor = os.open(path, _FLAGS, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

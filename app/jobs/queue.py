@@ -78,7 +78,9 @@ class Queue:
         self._thread = threading.Thread(target=self._run, name="glassine-queue", daemon=True)
 
     def open(self) -> None:
-        """Begin."""
+        """Begin, where the system has what a queue needs."""
+        if os.name != "posix":
+            return
         self._wakes = os.pipe()
         for end in self._wakes:
             os.set_blocking(end, False)

@@ -1,7 +1,8 @@
 """All of jobs that one server process has: where they lie, the queue, and what the routes ask."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,6 @@ from converters.errors import ConverterError
 
 _LOG_END = 4_000
 """Characters."""
-
-Linked = Callable[[Job], Job]
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,22 @@ class Service:
         """Return a job that is done with the link that opens its dataset, where there is something to open."""
         if job.state != State.DONE or job.dataset is None:
             return job
+        folder = self.places.root / job.dataset
         try:
-            found = read_dataset(self.places.root / job.dataset, job.dataset)
-        except ConverterError:
+            version = (folder / "info").stat().st_mtime_ns
+        except OSError:
             return job
-        layer = Layer(found.name, found.info, found.record, found.selected)
-        return job.model_copy(update={"link": viewer_link([layer], base_url)})
+        return job.model_copy(update={"link": _link(folder, job.dataset, base_url, version)})
+
+
+@lru_cache(maxsize=4096)
+def _link(folder: Path, name: str, base_url: str, version: int) -> str | None:
+    """Return the link that opens a dataset, None where the viewer cannot. version: another one when the dataset is."""
+    try:
+        found = read_dataset(folder, name)
+    except ConverterError:
+        return None
+    return viewer_link([Layer(found.name, found.info, found.record, found.selected)], base_url)
 
 
 def open_service(root: Path, settings: JobSettings) -> Service:

@@ -173,8 +173,10 @@ class Uploads:
 
     def _begin(self, descriptor: int, name: str, span: Span) -> None:
         there = os.fstat(descriptor).st_size
-        if span.start not in (0, there) or (span.start and self._length(name) != span.length):
-            raise UploadError(f"{name}: {there} bytes of {self._length(name)} are there, so START is {there} or 0", 409, there)
+        length = self._length(name)
+        if span.start not in (0, there) or (span.start and length not in (None, span.length)):
+            of_all = "" if length is None else f" of {length}"
+            raise UploadError(f"{name}: {there} bytes{of_all} are there, so START is {there} or 0", 409, there)
         free = os.statvfs(self.root).f_bavail * os.statvfs(self.root).f_frsize
         if (span.length or 0) - span.start > free - _SPARE:
             raise UploadError(f"{name}: the disk has room for {max(0, free - _SPARE)} bytes more, not for all of it", 507)

@@ -3,6 +3,8 @@
 import http.client
 import io
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,22 +62,43 @@ def test_a_file_in_parts_is_there_when_it_is_whole(client: httpx.Client, root: P
     assert not any(path.is_file() for path in (root / ".glassine" / "partial").rglob("*"))
 
 
-def test_what_came_before_a_connection_broke_stays(client: httpx.Client, root: Path) -> None:
+def broken_off(client: httpx.Client, header: tuple[str, str], sent: bytes) -> int:
+    """Begin an upload of a file `big`, break off its connection, and return the bytes that are there."""
     connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port or 80)
     connection.putrequest("PUT", "/api/uploads/big")
     connection.putheader("Content-Type", "application/octet-stream")
-    connection.putheader("Content-Length", str(len(DATA)))
-    connection.endheaders(DATA[:700_000])
+    connection.putheader(*header)
+    connection.endheaders(sent)
+    wait_until(lambda: client.head("/api/uploads/big").headers.get("upload-offset", "0") != "0")
     connection.close()
-    there = 0
-    while there < 700_000:
-        answer = client.head("/api/uploads/big")
-        there = int(answer.headers.get("upload-offset", 0))
-    assert (answer.headers["upload-length"], answer.headers["upload-complete"]) == (str(len(DATA)), "?0")
-    while (answer := put(client, "big", DATA[there:], f"bytes {there}-{len(DATA) - 1}/{len(DATA)}")).status_code == 409:
-        pass  # the server is about to see that the first has gone
-    assert answer.status_code == 201
+    # It is let go as soon as the server sees that the client has gone.
+    wait_until(lambda: put(client, "big", b"x", f"bytes {1 << 30}-{1 << 30}/{1 << 31}").json()["detail"].startswith("big: 1"))
+    return int(client.head("/api/uploads/big").headers["upload-offset"])
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_what_came_before_a_connection_broke_stays(client: httpx.Client, root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    there = broken_off(client, ("Content-Length", str(len(DATA))), DATA[:-1000])
+    assert (1 << 20) <= there < len(DATA)
+    head = client.head("/api/uploads/big").headers
+    assert (head["upload-length"], head["upload-complete"]) == (str(len(DATA)), "?0")
+    assert put(client, "big", DATA[there:], f"bytes {there}-{len(DATA) - 1}/{len(DATA)}").status_code == 201
     assert place(root, "big").read_bytes() == DATA
+    assert caplog.text == ""
+
+
+def test_a_file_whose_length_was_not_told_is_gone_on_with(client: httpx.Client, root: Path) -> None:
+    there = broken_off(client, ("Transfer-Encoding", "chunked"), b"%x\r\n%s\r\n" % (len(DATA), DATA))
+    assert client.get("/api/uploads/big").json()["length"] is None
+    rest = DATA[there:] + b"end"
+    assert put(client, "big", rest, f"bytes {there}-{len(DATA) + 2}/{len(DATA) + 3}").status_code == 201
+    assert place(root, "big").read_bytes() == DATA + b"end"
 
 
 def test_a_part_that_does_not_follow_is_refused_and_told_what_is_there(client: httpx.Client, root: Path) -> None:
