@@ -26,6 +26,7 @@ _LARGE = 2_000_000
 """Voxels of a piece that is traced by itself, with as many paths as the budget has for its size."""
 _NEAR_LIMIT = 0.9
 """The part of the paths that a piece may take from which it counts as unfinished: some paths end in others."""
+_ROUNDING = 1.001
 
 
 @dataclass(frozen=True)
@@ -303,7 +304,7 @@ def _skeletons(task: BlockTask, part: _Part) -> Iterator[tuple[int, dict[str, An
 def _members(skeleton: Any, resolution: tuple[float, float, float], origin: NDArray[np.int64], most: int) -> dict[str, Any]:
     """Return a fragment's members. Kimimaro's vertices are voxels times their size, which float32 may have rounded."""
     places = np.rint(np.asarray(skeleton.vertices, np.float64) / resolution).astype(np.int64) + origin
-    edges = np.asarray(skeleton.edges, np.uint32)
+    edges = _without_shortcuts(places, np.asarray(skeleton.edges, np.uint32), resolution)
     ends = int((np.bincount(edges.ravel(), minlength=len(places)) == 1).sum())
     return {
         "places": places.astype(np.int32),
@@ -311,3 +312,21 @@ def _members(skeleton: Any, resolution: tuple[float, float, float], origin: NDAr
         "edges": edges,
         "limited": ends - 1 >= _NEAR_LIMIT * most,
     }
+
+
+def _without_shortcuts(
+    places: NDArray[np.int64], edges: NDArray[np.uint32], resolution: tuple[float, float, float]
+) -> NDArray[np.uint32]:
+    """Return the edges without those that lead from far branches straight to the middle of a cell body.
+
+    Where there is a cell body kimimaro ties every path to its middle, with an edge over all that the body takes away; also paths
+    that end in another path (https://github.com/seung-lab/kimimaro, compute_paths), which hang together without it.
+    """
+    lengths = np.linalg.norm((places[edges[:, 0]] - places[edges[:, 1]]) * resolution, axis=1)
+    step = float(np.linalg.norm(resolution))
+    # All others go from voxel to voxel. The shortest belongs to a path that does begin at the cell body, and so do those as long.
+    is_long = lengths > step * _ROUNDING
+    if not is_long.any():
+        return edges
+    kept: NDArray[np.uint32] = edges[lengths <= lengths[is_long].min() + step]
+    return kept

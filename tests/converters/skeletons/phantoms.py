@@ -72,6 +72,20 @@ def soma() -> Phantom:
     return _one(ball((50, 36, 30), 15) | tubes(3, *lines), 1, 4, *lines)
 
 
+FORKED_SOMA = (20, 20, 30)
+
+
+def forked() -> Phantom:
+    """A cell body of 15 voxels with one bent neurite of 3 that parts far from it."""
+    lines = (
+        (FORKED_SOMA, (24, 58, 30)),
+        ((24, 58, 30), (60, 56, 30)),
+        ((60, 56, 30), (95, 66, 44)),
+        ((60, 56, 30), (92, 12, 20)),
+    )
+    return _one(ball(FORKED_SOMA, 15) | tubes(3, *lines), 1, 3, *lines)
+
+
 def holed() -> Phantom:
     """A tube with two holes inside."""
     lines = (((8, 36, 30), (92, 36, 30)),)

@@ -14,7 +14,19 @@ from converters.skeletons.conversion import make_skeletons
 from formats.grid import Triple
 from formats.skeletons.skeleton import Skeleton
 from tests.converters.skeletons.datasets import options, quiet, segmentation, skeletons
-from tests.converters.skeletons.phantoms import PHANTOMS, SHAPE, Phantom, ball, distance, holed, in_two_pieces, soma, tube
+from tests.converters.skeletons.phantoms import (
+    FORKED_SOMA,
+    PHANTOMS,
+    SHAPE,
+    Phantom,
+    ball,
+    distance,
+    forked,
+    holed,
+    in_two_pieces,
+    soma,
+    tube,
+)
 
 BLOCKS = {"whole": SHAPE, "halves": (50, 72, 60), "eighths": (48, 48, 48)}
 
@@ -74,6 +86,19 @@ def test_the_root_lies_in_the_soma(block: Triple, tmp_path: Path, monkeypatch: p
     root = skeleton.vertices[skeleton.attributes["radius"].argmax()] / 32 - 0.5
     assert np.linalg.norm(root - (50, 36, 30)) <= 2
     assert skeleton.attributes["vertex_types"][skeleton.attributes["radius"].argmax()] == 1
+
+
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+def test_only_what_begins_at_the_soma_is_tied_to_its_middle(
+    block: Triple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phantom = forked()
+    skeleton = traced(phantom, block, tmp_path, monkeypatch)[3]
+    ends = (skeleton.vertices / 32 - 0.5)[skeleton.edges]
+    along = np.concatenate([part * ends[:, 0] + (1 - part) * ends[:, 1] for part in np.linspace(0, 1, 30)])
+    outside = along[np.linalg.norm(along - FORKED_SOMA, axis=1) > 16]
+    assert (trees(skeleton), int((skeleton.degrees == 1).sum())) == (1, 3)
+    assert np.min([distance(outside, line) for line in phantom.lines], axis=0).max() <= 4
 
 
 CROPS = {"whole": (3, 2, 7), "in blocks": (4, 2, 13)}
