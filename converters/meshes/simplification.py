@@ -30,6 +30,8 @@ _TRIES = 3
 """How often a surface that strays too far is simplified again, each time with half the tolerance."""
 _CELL = 2
 """Shortest voxel edges along a cell of the first step, as nearly as a power of two of voxels can be."""
+_OTHER_VOLUME = 0.015
+"""The part of its volume that an object may gain or lose where the largest error is half a voxel or less."""
 _AROUND_SEAMS = 2
 """Triangles to both sides of a seam whose vertices may move."""
 
@@ -112,16 +114,21 @@ def _block_part(raw: "RawSurfaces", number: int, simplifier: Simplifier | None) 
         part = Part(vertices, raw.normals[first:last], raw.rims[first:last], triangles, simplifier.step * _HALF)
         for attempt in range(_TRIES):
             found = _simplified(part, simplifier, simplifier.tolerance / 2**attempt)
-            if found is not None and not _is_lost(part, found):
+            if found is not None and not _is_lost(part, found, simplifier):
                 return found
     return vertices * np.int32(_HALF), triangles
 
 
-def _is_lost(part: "Part", found: tuple[_Vertices, _Triangles]) -> bool:
-    """Tell whether nothing is left inside a surface that does not go on in another block."""
+def _is_lost(part: "Part", found: tuple[_Vertices, _Triangles], simplifier: Simplifier) -> bool:
+    """Tell whether nothing is left inside a surface, or too little where errors are small; not of one that other blocks go on."""
     from converters.meshes.measuring import volume_inside
 
-    return not part.rims.any() and bool(volume_inside(*found) <= 0)
+    if part.rims.any():
+        return False
+    left, whole = volume_inside(*found), volume_inside(part.vertices, part.triangles) * _HALF**3
+    if 2 * simplifier.max_error > min(simplifier.resolution):
+        return bool(left <= 0)
+    return bool(abs(left - whole) > _OTHER_VOLUME * whole)
 
 
 def _simplified(part: "Part", simplifier: Simplifier, tolerance: float) -> tuple[_Vertices, _Triangles] | None:

@@ -121,6 +121,20 @@ def test_volumes_are_kept_where_the_error_is_half_a_voxel():
     assert np.abs(simple.volumes() / exact.volumes() - 1).max() < 0.02
 
 
+def test_volumes_of_small_objects_are_kept_where_the_error_is_half_a_voxel():
+    voxels = np.zeros((40, 40, 40), np.uint16)
+    random = np.random.default_rng(0)
+    places = np.indices((9, 9, 9)) - 4
+    for number, corner in enumerate(product(range(0, 40, 10), repeat=3), 1):
+        radii = random.uniform(0.6, 4, 3)
+        part = voxels[tuple(slice(begin, begin + 9) for begin in corner)]
+        part[((places / radii[:, None, None, None]) ** 2).sum(axis=0) <= 1] = number
+    told = {"resolution": (10.0, 10.0, 10.0)}
+    exact, simple = (meshed(voxels, (64, 64, 64), max_error=error, **told) for error in (None, 5.0))
+    assert len(simple.triangles) < len(exact.triangles)
+    assert np.abs(simple.volumes() / exact.volumes() - 1).max() < 0.02
+
+
 def test_only_the_segments_that_are_asked_for():
     voxels = blobs((30, 30, 30), 3)
     some = meshed(voxels, (16, 16, 16), segments=(8, 2**32 - 1))
