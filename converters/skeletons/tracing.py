@@ -277,56 +277,75 @@ class _Part:
 
 def _skeletons(task: BlockTask, part: _Part) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each piece's number and the members of its fragment."""
+    origin = np.add(task.box.start, part.start)
+    for number, skeleton in sorted(_by_kimimaro(task, part, np.asfortranarray(part.numbers)).items()):
+        if len(skeleton.vertices):
+            yield int(number), _members(skeleton, task.scale.resolution, origin, part.most)
+
+
+def _by_kimimaro(task: BlockTask, part: _Part, numbers: NDArray[np.uint32]) -> dict[int, Any]:
+    """Return the skeletons of the pieces in numbers, which is overwritten."""
     import kimimaro
 
     parameters = task.parameters
-    found = kimimaro.skeletonize(
-        np.asfortranarray(part.numbers),
-        teasar_params={**parameters.teasar(), "max_paths": part.most},
-        anisotropy=task.scale.resolution,
-        dust_threshold=0,
-        progress=False,
-        fix_branching=parameters.fix_branching,
-        in_place=True,
-        fix_borders=True,
-        parallel=1,
-        extra_targets_before=part.before,
-        extra_targets_after=part.after,
-        fill_holes=parameters.fill_holes,
-        fix_avocados=parameters.fix_avocados,
-    )
-    origin = np.add(task.box.start, part.start)
-    for number, skeleton in sorted(found.items()):
-        if len(skeleton.vertices):
-            yield int(number), _members(skeleton, task.scale.resolution, origin, part.most)
+    try:
+        found: dict[int, Any] = kimimaro.skeletonize(
+            numbers,
+            teasar_params={**parameters.teasar(), "max_paths": part.most},
+            anisotropy=task.scale.resolution,
+            dust_threshold=0,
+            progress=False,
+            fix_branching=parameters.fix_branching,
+            in_place=True,
+            fix_borders=True,
+            parallel=1,
+            extra_targets_before=part.before,
+            extra_targets_after=part.after,
+            fill_holes=parameters.fill_holes,
+            fix_avocados=parameters.fix_avocados,
+        )
+    except IndexError:
+        # It has no room for faces in which nearly every voxel is a spot of its own: some of the pieces at a time have fewer.
+        there = np.unique(numbers[numbers > 0])
+        if len(there) == 1:
+            raise
+        upper = numbers > there[len(there) // 2 - 1]
+        return _by_kimimaro(task, part, np.where(upper, np.uint32(0), numbers)) | _by_kimimaro(
+            task, part, np.where(upper, numbers, np.uint32(0))
+        )
+    return found
 
 
 def _members(skeleton: Any, resolution: tuple[float, float, float], origin: NDArray[np.int64], most: int) -> dict[str, Any]:
     """Return a fragment's members. Kimimaro's vertices are voxels times their size, which float32 may have rounded."""
     places = np.rint(np.asarray(skeleton.vertices, np.float64) / resolution).astype(np.int64) + origin
-    edges = _without_shortcuts(places, np.asarray(skeleton.edges, np.uint32), resolution)
+    radii = np.asarray(skeleton.radius, np.float32)
+    edges = _without_shortcuts(places, radii, np.asarray(skeleton.edges, np.uint32), resolution)
     ends = int((np.bincount(edges.ravel(), minlength=len(places)) == 1).sum())
     return {
         "places": places.astype(np.int32),
-        "radii": np.asarray(skeleton.radius, np.float32),
+        "radii": radii,
         "edges": edges,
         "limited": ends - 1 >= _NEAR_LIMIT * most,
     }
 
 
 def _without_shortcuts(
-    places: NDArray[np.int64], edges: NDArray[np.uint32], resolution: tuple[float, float, float]
+    places: NDArray[np.int64], radii: NDArray[np.float32], edges: NDArray[np.uint32], resolution: tuple[float, float, float]
 ) -> NDArray[np.uint32]:
     """Return the edges without those that lead from far branches straight to the middle of a cell body.
 
-    Where there is a cell body kimimaro ties every path to its middle, with an edge over all that the body takes away; also paths
-    that end in another path (https://github.com/seung-lab/kimimaro, compute_paths), which hang together without it.
+    Where there is a cell body kimimaro leaves out of each path what lies in it, and ties its end to the middle, with an edge over
+    all that was left out; also of paths that end in another path (https://github.com/seung-lab/kimimaro, compute_paths), which
+    hang together without it.
     """
     lengths = np.linalg.norm((places[edges[:, 0]] - places[edges[:, 1]]) * resolution, axis=1)
     step = float(np.linalg.norm(resolution))
-    # All others go from voxel to voxel. The shortest belongs to a path that does begin at the cell body, and so do those as long.
-    is_long = lengths > step * _ROUNDING
-    if not is_long.any():
+    if not len(edges) or lengths.max() <= step * _ROUNDING:
         return edges
-    kept: NDArray[np.uint32] = edges[lengths <= lengths[is_long].min() + step]
+    longest = edges[lengths.argmax()]
+    middle = longest[radii[longest].argmax()]
+    ties = (edges == middle).any(axis=1)
+    # The shortest tie belongs to a path that does begin at the cell body, and so do those as long: paths go from voxel to voxel.
+    kept: NDArray[np.uint32] = edges[~ties | (lengths <= lengths[ties].min() + step)]
     return kept

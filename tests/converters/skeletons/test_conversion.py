@@ -307,3 +307,10 @@ def test_nothing_is_to_be_finished_where_no_run_was(dataset: Path) -> None:
     before = stored(dataset)
     finish_publishing(dataset, "skeletons")
     assert stored(dataset) == before
+
+
+def test_noise_in_which_every_voxel_is_a_piece_is_traced(tmp_path: Path) -> None:
+    labels = np.random.default_rng(2).integers(0, 256, (9, 5, 18)).astype(np.uint64)
+    made = make_skeletons(segmentation(tmp_path, labels), options(dust_threshold=0, tick_threshold=0), quiet)
+    assert made.record.counts["segments"] == len(np.unique(labels[labels > 0]))
+    assert made.record.counts["skeletons"] > 0
