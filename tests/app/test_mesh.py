@@ -77,7 +77,7 @@ def test_exported_meshes_are_closed_and_lie_where_their_voxels_lie(tmp_path, cap
     np.save(tmp_path / "labels.npy", voxels)
     place = ["--axes", "xyz", "--resolution", "10,20,40", "--voxel-offset=-3,50,1000", "--type", "segmentation"]
     assert run(["convert", str(tmp_path / "labels.npy"), str(tmp_path / "d"), *place]) == 0
-    assert mesh(tmp_path / "d", *made, "--scale", "10_20_40", "--max-error", "5") == 0
+    assert mesh(tmp_path / "d", *made, "--scale", "10_20_40", "--max-error", "1") == 0
     words = ["--export", str(tmp_path / "out"), "--export-format", form, "--export-unit", "um", "--segments", "700"]
     assert mesh(tmp_path / "d", *words) == 0
     found = trimesh.load_mesh(tmp_path / "out" / f"700.{form}")
@@ -87,4 +87,5 @@ def test_exported_meshes_are_closed_and_lie_where_their_voxels_lie(tmp_path, cap
     inside = (voxels == 700).sum() * 10 * 20 * 40 / 1e9
     assert 0.95 * inside < found.volume < inside
     low, high = np.array([(0, 54, 1005), (30, 75, 1017)]) * (10, 20, 40) / 1e3
-    np.testing.assert_allclose(found.bounds, [low, high], atol=2e-4)
+    # Within the largest error that was asked for, a fifth of half the shortest edge.
+    np.testing.assert_allclose(found.bounds, [low, high], atol=1e-3)
