@@ -5,14 +5,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from multiprocessing.connection import wait as wait_for_handles
 from pathlib import Path
+from types import FrameType
 from typing import ParamSpec, TypeVar
 
 from converters.cluster import ClusterExecutor, is_killed_worker, open_cluster
@@ -63,12 +65,30 @@ class _Processes(ProcessPoolExecutor):
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Hand the task to a worker, one started for it when none is free."""
-        # A worker inherits what is held back here; interrupted before _start_worker it would print a traceback.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _uninterrupted():
             return super().submit(fn, *args, **kwargs)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back, from a worker that is started meanwhile and from this thread: half started a worker would complain.
+
+    A worker inherits what is blocked. For this process that is not enough: libraries have threads of their own that take signals.
+    """
+    caught: list[tuple[int, FrameType | None]] = []
+    handler = signal.getsignal(signal.SIGINT)
+    may_handle = callable(handler) and threading.current_thread() is threading.main_thread()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if may_handle:
+        signal.signal(signal.SIGINT, lambda number, frame: caught.append((number, frame)))
+    try:
+        yield
+    finally:
+        if may_handle:
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if caught and callable(handler):
+            handler(*caught[0])
 
 
 def workers_of(executor: Executor) -> int:

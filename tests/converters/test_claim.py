@@ -236,9 +236,10 @@ def with_children(place: Path) -> None:
     make_meshes(place, MeshOptions(executor="serial", memory="300MB"), quiet)
     make_skeletons(place, SkeletonizeOptions(executor="serial", memory="1GB", dust_threshold=0), quiet)
     members = json.loads((place / "info").read_text())
+    (place / members["segment_properties"]).rename(place / "names")
     (place / "info").write_text(json.dumps({**members, "segment_properties": "names", "mesh": "mesh"}))
     for name in ("names", "photographs", ".glassine/mesh-run/incoming/mesh"):
-        (place / name).mkdir(parents=True)
+        (place / name).mkdir(parents=True, exist_ok=True)
         (place / name / "info").write_text("{}")
     shutil.copy(place / ".glassine/mesh.json", place / ".glassine/mesh-run/ready.json")
 
@@ -513,7 +514,8 @@ def test_ctrl_c_leaves_nothing_visible_and_can_be_run_again(large: Path, undistu
             wait_for_tiles(process, tiles)
             os.killpg(process.pid, signal.SIGINT)
             assert ended(process) == ""
-            assert process.returncode == 130
+            # A shell shows both as 130. Python ends by the signal itself where it came while a module was made of text (exec).
+            assert process.returncode in (130, -signal.SIGINT)
             assert_nothing_runs(process)
         assert_nothing_visible(dataset)
     with converting(large, dataset, executor="serial") as process:
