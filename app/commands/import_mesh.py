@@ -1,20 +1,16 @@
 """`glassine import-mesh`."""
 
-import json
-import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from app.amounts import amount, duration
 from app.commands.flags import with_flags
-from app.commands.telling import AsJson
-from app.progress import progress_shown
+from app.commands.telling import AsJson, Telling
 from converters.errors import OptionError
 from converters.meshes.importing import Imported, import_meshes
 from converters.options import ImportMeshOptions
-from converters.steps import Progress
+from converters.steps import Progress, Report
 
 
 @with_flags
@@ -32,16 +28,11 @@ def import_mesh(*files: Path, options: ImportMeshOptions, as_json: AsJson = Fals
     """
     if not files:
         raise OptionError("nothing is given, expected FILES and then the DATASET to write")
-    began = time.monotonic()
-    with progress_shown() as show:
-        imported = import_meshes(
-            files[:-1], files[-1], options, lambda done, total: show(Progress("import", done, total, "files"))
-        )
-    for note in imported.notes:
-        print(f"glassine: note: {note}", file=sys.stderr)
-    seconds = time.monotonic() - began
-    print(json.dumps(_members(imported, seconds), indent=1) if as_json else _text(imported, seconds))
-    return 0
+
+    def work(show: Report) -> Imported:
+        return import_meshes(files[:-1], files[-1], options, lambda done, total: show(Progress("import", done, total, "files")))
+
+    return Telling[Imported](lambda imported: imported.notes, _members, _text).run(work, as_json=as_json)
 
 
 def _members(imported: Imported, seconds: float) -> dict[str, Any]:

@@ -1,14 +1,11 @@
 """`glassine mesh`."""
 
-import json
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from app.amounts import amount, duration, lengths
 from app.commands.flags import with_flags
-from app.commands.telling import AsJson
+from app.commands.telling import AsJson, Telling
 from app.progress import progress_shown
 from converters.meshes.conversion import MeshSummary, make_meshes
 from converters.meshes.export import Export, export_meshes
@@ -25,16 +22,10 @@ def mesh(dataset: Path, /, *, options: MeshOptions, exporting: ExportMeshOptions
     dataset
         The folder of a dataset.
     """
-    began = time.monotonic()
     if exporting.export is not None:
         return _export(dataset, Path(exporting.export), options.segments, exporting)
-    with progress_shown() as show:
-        summary = make_meshes(dataset, options, show)
-    seconds = time.monotonic() - began
-    for note in summary.plan.notes:
-        print(f"glassine: note: {note}", file=sys.stderr)
-    print(json.dumps(mesh_members(summary, seconds), indent=1) if as_json else mesh_text(summary, seconds))
-    return 0
+    telling = Telling[MeshSummary](lambda summary: summary.plan.notes, mesh_members, mesh_text)
+    return telling.run(lambda show: make_meshes(dataset, options, show), as_json=as_json)
 
 
 def _export(dataset: Path, folder: Path, segments: tuple[int, ...] | None, exporting: ExportMeshOptions) -> int:

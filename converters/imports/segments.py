@@ -1,15 +1,13 @@
 """Which segment each file shows: one id for all, the files' names, or a table."""
 
-import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from converters.errors import OptionError
+from converters.tables import table_rows
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_COLUMNS = ("file", "id", "name")
 _LARGEST = (1 << 64) - 1
 _PACKED = ".gz"
 
@@ -46,42 +44,15 @@ def read_table(table: Path) -> tuple[SegmentFile, ...]:
 
     Raises OptionError, naming the line, for what is no such table.
     """
-    delimiter = _DELIMITERS.get(table.suffix.lower())
-    if delimiter is None:
-        raise OptionError(f"{table}: is no table by its name, expected one that ends in .csv or .tsv")
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file, delimiter=delimiter, strict=True)]
-    except FileNotFoundError:
-        raise OptionError(f"{table}: there is no such table") from None
-    except (OSError, ValueError, csv.Error) as error:
-        raise OptionError(f"{table}: cannot be read as a table in UTF-8 ({error})") from error
-    return tuple(_row(table, number, row) for number, row in _below_header(table, rows))
+    rows = table_rows(table, ("file", "id"), "file and id, and name if there are names")
+    return tuple(_row(table, number, cells) for number, cells in rows)
 
 
-def _below_header(table: Path, rows: list[list[str]]) -> Iterable[tuple[int, list[str]]]:
-    """Yield each row as file, id and name, with its line."""
-    header = [name.lower() for name in rows[0]] if rows else []
-    if not {"file", "id"} <= set(header) or len(set(header)) < len(header):
-        found = ", ".join(rows[0]) if rows else "nothing"
-        raise OptionError(
-            f"{table}: its first line has {found[:80]}, expected the columns file and id, and name if there are names"
-        )
-    for number, row in enumerate(rows[1:], 2):
-        if not any(row):
-            continue
-        if len(row) != len(header):
-            raise OptionError(f"{table}: line {number} has {len(row)} cells, expected {len(header)} as the first line has")
-        cells = dict(zip(header, row, strict=True))
-        yield number, [cells.get(column, "") for column in _COLUMNS]
-
-
-def _row(table: Path, number: int, row: list[str]) -> SegmentFile:
-    file, told, name = row
-    if not file:
+def _row(table: Path, number: int, cells: dict[str, str]) -> SegmentFile:
+    if not cells["file"]:
         raise OptionError(f"{table}: line {number} names no file")
     try:
-        return SegmentFile(table.parent / file, segment_id(told), name)
+        return SegmentFile(table.parent / cells["file"], segment_id(cells["id"]), cells.get("name", ""))
     except OptionError as error:
         raise OptionError(f"{table}: line {number}: {error}") from None
 

@@ -1,9 +1,7 @@
 """Points that paths are led to whatever else is traced, such as synapses: a table, and the voxels that they are in a block."""
 
-import csv
 import hashlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +11,11 @@ from numpy.typing import NDArray
 
 from converters.errors import OptionError
 from converters.geometry import Lengths
+from converters.tables import table_rows
 from formats.grid import Box, Triple
 
 TargetUnit = Literal["nm", "voxels"]
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _PLACE, _SEGMENT = ("x", "y", "z"), "segment"
 _LARGEST_ID = (1 << 64) - 1
 _FARTHEST = float(1 << 31)
@@ -82,34 +80,11 @@ def read_targets(table: Path | None, space: TargetSpace) -> Targets:
     if table is None:
         return Targets.none()
     points, segments = [], []
-    for number, cells in _cells(table):
+    for number, cells in table_rows(table, _PLACE, "x, y, z, and segment if segments are told"):
         points.append(_point(table, number, cells))
         segments.append(_segment(table, number, cells.get(_SEGMENT, "")))
     voxels = space.voxels(np.array(points, np.float64).reshape(-1, 3))
     return Targets(voxels, np.array(segments, np.uint64))
-
-
-def _cells(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield each row's cells by the names of their columns, with its line."""
-    delimiter = _DELIMITERS.get(table.suffix.lower())
-    if delimiter is None:
-        raise OptionError(f"{table}: is no table by its name, expected one that ends in .csv or .tsv")
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file, delimiter=delimiter, strict=True)]
-    except FileNotFoundError:
-        raise OptionError(f"{table}: there is no such table") from None
-    except (OSError, ValueError, csv.Error) as error:
-        raise OptionError(f"{table}: cannot be read as a table in UTF-8 ({error})") from error
-    header = [name.lower() for name in rows[0]] if rows else []
-    if not set(_PLACE) <= set(header) or len(set(header)) < len(header):
-        found = ", ".join(rows[0])[:80] if rows else "nothing"
-        raise OptionError(f"{table}: its first line has {found}, expected the columns x, y, z, and segment if segments are told")
-    for number, row in enumerate(rows[1:], 2):
-        if any(row):
-            if len(row) != len(header):
-                raise OptionError(f"{table}: line {number} has {len(row)} cells, expected {len(header)} as the first line has")
-            yield number, dict(zip(header, row, strict=True))
 
 
 def _point(table: Path, number: int, cells: dict[str, str]) -> list[float]:
