@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
@@ -122,4 +122,6 @@ def _fetched(url: str) -> bytes:
         with urlopen(Request(url, headers={"Accept-Encoding": "identity"}), timeout=30) as response:
             return bytes(response.read())
     except (URLError, OSError) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it holds the connection
         raise CheckError(f"{url}: not answered ({getattr(error, 'reason', None) or error})") from error

@@ -83,9 +83,11 @@ def _view_meanwhile(source: str, dataset: Path, plan: Plan, options: ConvertOpti
 def _is_there(url: str, process: SpawnProcess) -> bool:
     """Wait until the server knows the dataset that is being written; tell whether the conversion did not fail before."""
     while process.exitcode in (None, 0):
-        with suppress(HTTPError):
+        try:
             urllib.request.urlopen(url).close()
             return True
+        except HTTPError as error:
+            error.close()  # it holds the connection
         time.sleep(0.1)
     return False
 
