@@ -154,14 +154,19 @@ def _compact(places: _Reals, triangles: _Triangles, simplifier: Simplifier) -> t
     return np.rint(places[used] / simplifier.step).astype(np.int32), numbers[triangles]
 
 
-def without_seams(surfaces: Surfaces, seams: _Flags, simplifier: Simplifier) -> Surfaces:
-    """Return surfaces simplified along the seams between the blocks that they were made in. seams: [n], the vertices there."""
+def without_seams(surfaces: Surfaces, seams: _Flags, simplifier: Simplifier, fixed: _Flags | None = None) -> Surfaces:
+    """Return surfaces simplified along the seams between the blocks that they were made in.
+
+    seams: [n], the vertices there. fixed: [n], vertices that must stay where they are, none when it is None.
+    """
     from converters.meshes.measuring import strays
 
     bound = simplifier.in_edges(_AT_SEAMS * simplifier.max_error)
     parts, first = [], 0
     for segment, vertices, triangles in surfaces.parts():
         free = _around(seams[first : first + len(vertices)], triangles)
+        if fixed is not None:
+            free &= ~fixed[first : first + len(vertices)]
         first += len(vertices)
         found = _Collapsed(vertices, triangles, ~free, simplifier) if free.any() else None
         if found and not strays((found.near, simplifier.step), found.became, (found.places, found.triangles), (bound, bound)):
@@ -177,12 +182,13 @@ def _around(vertices: _Flags, triangles: _Triangles) -> _Flags:
     return found
 
 
-def coarser(surfaces: Surfaces, simplifier: Simplifier) -> Surfaces:
-    """Return whole surfaces with fewer triangles."""
-    parts = []
+def coarser(surfaces: Surfaces, simplifier: Simplifier, fixed: _Flags | None = None) -> Surfaces:
+    """Return surfaces with fewer triangles. fixed: [n], vertices that must stay where they are, none when it is None."""
+    parts, first = [], 0
     for segment, vertices, triangles in surfaces.parts():
-        found = _Collapsed(vertices, triangles, np.zeros(len(vertices), np.bool_), simplifier)
-        parts.append((segment, *found.compact()))
+        stay = np.zeros(len(vertices), np.bool_) if fixed is None else fixed[first : first + len(vertices)]
+        first += len(vertices)
+        parts.append((segment, *_Collapsed(vertices, triangles, stay, simplifier).compact()))
     return stacked(parts)
 
 
