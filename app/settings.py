@@ -1,13 +1,17 @@
 """What the environment says, GLASSINE_... of README.md. The only module that reads these."""
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from converters.errors import OptionError
 
 _GIBIBYTE = 1 << 30
+_SHORTEST_TOKEN = 16
+_TOKEN = re.compile(r"[!-~]+")
+_ORIGIN = re.compile(r"https?://[^/@\s]+")
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,18 @@ class JobSettings:
     upload_limit: int = 64 * _GIBIBYTE
     unconfined: bool = False
     cache: Path | None = None
+
+
+@dataclass(frozen=True)
+class AccessSettings:
+    """Who may use the server. token: allows everything; None where everybody may do everything. read_token: allows reading.
+
+    origins: of pages elsewhere that may read data, `https://host:port`; none means all.
+    """
+
+    token: str | None = field(default=None, repr=False)
+    read_token: str | None = field(default=None, repr=False)
+    origins: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,42 @@ def read_job_settings(environment: Mapping[str, str] = os.environ) -> JobSetting
         unconfined=_is_on(environment, "GLASSINE_UNCONFINED"),
         cache=_cache(environment),
     )
+
+
+def read_access_settings(environment: Mapping[str, str] = os.environ) -> AccessSettings:
+    """Return who may use the server; without tokens everybody may. Raises OptionError, which never shows a token."""
+    token, read_token = _token(environment, "GLASSINE_TOKEN"), _token(environment, "GLASSINE_READ_TOKEN")
+    if read_token is not None and token is None:
+        raise OptionError("GLASSINE_READ_TOKEN is set and GLASSINE_TOKEN is not: set both, or the second one alone")
+    if read_token is not None and read_token == token:
+        raise OptionError("GLASSINE_READ_TOKEN is the same as GLASSINE_TOKEN: give it a value of its own")
+    origins = [origin.rstrip("/").lower() for origin in _names(environment, "GLASSINE_ORIGINS")]
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise OptionError(f"GLASSINE_ORIGINS: found {origin}, expected such as https://neuroglancer-demo.appspot.com")
+    return AccessSettings(token, read_token, frozenset(origins))
+
+
+def _token(environment: Mapping[str, str], name: str) -> str | None:
+    """Return a token from its variable, or from the file that NAME_FILE names, as Docker's secrets are."""
+    given, path = environment.get(name, ""), environment.get(f"{name}_FILE", "")
+    if given and path:
+        raise OptionError(f"{name} and {name}_FILE are both set: set one of them")
+    if path:
+        try:
+            given = Path(path).read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no ASCII text"
+            raise OptionError(f"{name}_FILE={path}: cannot be read ({reason})") from None
+    elif not given:
+        return None
+    if len(given) < _SHORTEST_TOKEN:
+        raise OptionError(
+            f"{name} has {len(given)} characters, expected at least {_SHORTEST_TOKEN}; `openssl rand -hex 32` makes a good one"
+        )
+    if not _TOKEN.fullmatch(given):
+        raise OptionError(f"{name} holds a space or a character that is not ASCII: expected letters, digits and signs alone")
+    return given
 
 
 def _is_on(environment: Mapping[str, str], name: str) -> bool:

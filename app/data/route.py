@@ -56,6 +56,13 @@ def real_root(root: Path) -> str:
     return os.path.realpath(root).rstrip(os.sep)
 
 
+def decoded_path(scope: Scope) -> str:
+    """Return a request's path, percent-decoded exactly once, in the spelling of the file system."""
+    raw: bytes = scope["raw_path"]
+    path: str = os.fsdecode(unquote_to_bytes(raw)) if b"%" in raw else scope["path"]
+    return path
+
+
 @dataclass(frozen=True)
 class DataApp:
     """Files under a prefix of URLs, which begins with a slash and does not end with one."""
@@ -96,10 +103,8 @@ class DataApp:
             os.close(found.descriptor)
 
     def _path(self, scope: Scope) -> str:
-        """Return the path below the prefix, percent-decoded exactly once, in the spelling of the file system."""
-        raw: bytes = scope["raw_path"]
-        path: str = os.fsdecode(unquote_to_bytes(raw)) if b"%" in raw else scope["path"]
-        return path.removeprefix(self.prefix)
+        """Return the path below the prefix."""
+        return decoded_path(scope).removeprefix(self.prefix)
 
     async def _found(self, path: str) -> Found:
         try:

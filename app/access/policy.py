@@ -1,0 +1,112 @@
+"""What the tokens, the rules and the links of a server say together about one request."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from app.access.grants import MARK, make_grant, refusal_of, split_grant
+from app.access.origins import Header, Origins
+from app.access.rules import Level, Rules
+from app.access.sessions import Session, session_of
+from app.access.tokens import Right, Tokens, tokens_of
+from app.data.lookup import is_servable
+from app.settings import AccessSettings
+
+NEEDS_RIGHT = "This needs a token, a session or a link that was made for it."
+_OWN_LINK_SECONDS = 12 * 3600
+_HOUR = 3600
+
+
+class Verdict(NamedTuple):
+    """What is said about a path. refusal: why it may not be read, None if it may. path: it without a grant, "/NAME/..."."""
+
+    refusal: str | None
+    path: str
+    is_private: bool
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Who may do what. tokens: None where everybody may do everything. origins: whose pages may read data."""
+
+    tokens: Tokens | None
+    rules: Rules
+    origins: Origins
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may do everything."""
+        return self.tokens is None
+
+    def right(self, headers: Iterable[Header]) -> Right:
+        """Return the most that a request's token or session allows."""
+        if self.tokens is None:
+            return Right.WRITE
+        found = Right.PUBLIC
+        for name, value in headers:
+            if name == b"authorization":
+                scheme, _, token = value.partition(b" ")
+                if scheme.lower() == b"bearer":
+                    found = max(found, self.tokens.right_of(token.strip()))
+            elif name == b"cookie":
+                session = session_of(self.tokens, value)
+                found = max(found, session.right if session is not None else Right.PUBLIC)
+        return found
+
+    def session(self, headers: Iterable[Header]) -> Session | None:
+        """Return the session that a request belongs to."""
+        if self.tokens is None:
+            return None
+        found = [session_of(self.tokens, value) for name, value in headers if name == b"cookie"]
+        return max((session for session in found if session is not None), default=None)
+
+    def judge(self, path: str, headers: Iterable[Header]) -> Verdict:
+        """Return whether a request may read what lies at a decoded path, "/NAME/..." or "/~GRANT/NAME/...", there or not."""
+        if self.tokens is None:
+            return Verdict(None, path, is_private=False)
+        if path.startswith(f"/{MARK}"):
+            grant, rest = split_grant(path)
+            refusal = refusal_of(self.tokens.link_key, grant, rest)
+            if refusal is not None and self.right(headers) >= Right.READ:
+                refusal = None
+            return Verdict(refusal, rest, is_private=True)
+        if self.rules.is_public(path):
+            return Verdict(None, path, is_private=False)
+        may = self.right(headers) >= Right.READ
+        return Verdict(None if may else NEEDS_RIGHT, path, is_private=True)
+
+    def may_read(self, name: str, right: Right) -> bool:
+        """Tell whether somebody may read a dataset by its name; one that is not in plain words nobody else knows."""
+        return right >= Right.READ or (_is_plain(name) and self.level(name) == "public")
+
+    def level(self, name: str) -> Level:
+        """Return whether a dataset is public, which all are where there is no token."""
+        return "public" if self.is_open else self.rules.level(name)
+
+    def grant(self, name: str, expires: int) -> str:
+        """Return what stands in front of a dataset's name in a link; "" without a token. expires: seconds since 1970."""
+        return "" if self.tokens is None else make_grant(self.tokens.link_key, name, expires)
+
+    def own_grant(self, name: str) -> str:
+        """Return the same for the server's own links: nothing for a public dataset, else twelve hours, and the rest of this one."""
+        if self.level(name) == "public" and not name.startswith(MARK):
+            return ""
+        # A link stays the same for an hour: the page and the streams of events show it again and again.
+        return self.grant(name, int(time.time()) // _HOUR * _HOUR + _HOUR + _OWN_LINK_SECONDS)
+
+
+def policy_of(root: Path, settings: AccessSettings) -> Policy:
+    """Return who may do what with the datasets below a folder."""
+    return Policy(tokens_of(settings), Rules(root), Origins(frozenset(origin.encode() for origin in settings.origins)))
+
+
+def _is_plain(name: str) -> bool:
+    return not name.strip("/") or is_servable(f"/{name.strip('/')}")
+
+
+def told_time(seconds: int) -> str:
+    """Return seconds since 1970 as the API tells times."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
