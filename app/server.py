@@ -11,10 +11,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from types import FrameType
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -22,19 +25,26 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app.access.gate import Gate
+from app.access.policy import Policy, policy_of
+from app.access.question import PATH as QUESTION
+from app.access.question import Question
 from app.data import DataApp
 from app.flat import flat_app
+from app.limits import Limits, allow_descriptors
 from app.pages import pages_app
 from app.preview import Previews, is_allowed, previewed_app
-from app.protocol import AtOnceProtocol, Reply
-from app.settings import JobSettings
+from app.protocol import AnswersAtOnce, AtOnceProtocol, Reply
+from app.settings import NOTHING_SET, AccessSettings, JobSettings, SiteSettings
+from app.stopping import END_SECONDS, GRACE_SECONDS, end_in_time, end_now, stop_on_signals, stop_workers
 from converters.errors import OptionError, WorkerError
 from converters.options import ServeOptions
 
 _BACKLOG = 2048
-_KEEP_ALIVE_SECONDS = 75
-_GRACE_SECONDS = 3
-"""How long responses that are being sent may take when the server is told to stop."""
+_THREAD_GRACE_SECONDS = 3
+"""How long what is being answered may take when a server in a thread is told to stop."""
+_CHECK_TICKS = 10
+"""Tenths of a second between two looks at what connections wait for."""
 _EARLY_SECONDS = 5
 """A worker that ends sooner than this would end again and again."""
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
@@ -46,10 +56,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Site:
-    """The ASGI application: data answers `/data/...`, with the help of previews, flat `/flat/...`, pages all the rest."""
+    """The ASGI application: data answers `/data/...`, with the help of previews, flat `/flat/...`, pages all the rest.
 
-    data: DataApp
-    flat: DataApp
+    question: answers a proxy that asks who may read what.
+    """
+
+    data: AnswersAtOnce
+    flat: AnswersAtOnce
+    question: Question
     pages: FastAPI
     previews: Previews | None
 
@@ -69,11 +83,13 @@ class Site:
                 return PlainTextResponse("ok\n", headers={"cache-control": "no-store"})(scope, receive, send)
         return self.pages(scope, receive, send)
 
-    def _files(self, path: str) -> DataApp | None:
-        """Return what answers a path with files, None where the pages answer it."""
+    def _files(self, path: str) -> AnswersAtOnce | None:
+        """Return what answers a path with files, or about them, None where the pages answer it."""
         if path.startswith("/data/") or path == "/data":
             return self.data
-        return self.flat if path.startswith("/flat/") or path == "/flat" else None
+        if path.startswith("/flat/") or path == "/flat":
+            return self.flat
+        return self.question if path == QUESTION else None
 
     def close(self) -> None:
         """End all event streams, which would last for ever, and previews. Call it in the event loop that serves them."""
@@ -84,26 +100,35 @@ class Site:
 
 
 def create_app(
-    root: Path, hosts: frozenset[str] = frozenset(), jobs: JobSettings | None = None, *, previewing: bool = True
+    root: Path,
+    hosts: frozenset[str] = frozenset(),
+    jobs: JobSettings | None = None,
+    access: AccessSettings | None = None,
+    *,
+    previewing: bool = True,
 ) -> Site:
     """Return the application for all datasets below root, and for jobs there.
 
-    hosts: names besides the loopback ones that /api answers to. previewing: show datasets that are being written, for which the
-    sources of their conversions are read.
+    hosts: names besides the loopback ones that /api answers to. access: None where everybody may do everything. previewing: show
+    datasets that are being written, for which the sources of their conversions are read.
     """
-    pages = pages_app(root, hosts, jobs)
+    policy = policy_of(root, access or AccessSettings())
+    pages = pages_app(root, hosts, jobs, policy)
     # Behind a proxy on this machine the links begin with the scheme that the browser knows.
     pages.add_middleware(ProxyHeadersMiddleware, trusted_hosts=["127.0.0.1", "::1"])
     previews = Previews() if previewing else None
-    return Site(previewed_app(root, previews), flat_app(root), pages, previews)
+    return Site(_gated(previewed_app(root, previews), policy), _gated(flat_app(root), policy), Question(policy), pages, previews)
+
+
+def _gated(files: DataApp, policy: Policy) -> AnswersAtOnce:
+    return files if policy.is_open and policy.origins.are_all else Gate(files, policy)
 
 
 def serve(
     root: Path,
     options: ServeOptions,
     started: Callable[[str], None],
-    hosts: frozenset[str] = frozenset(),
-    jobs: JobSettings | None = None,
+    settings: SiteSettings = NOTHING_SET,
 ) -> None:
     """Serve root until Ctrl-C or SIGTERM.
 
@@ -112,13 +137,14 @@ def serve(
     """
     if not root.is_dir():
         raise OptionError(f"{root} is not a folder: give the folder that holds the datasets")
-    # uvicorn gives back the signals that it caught, to what was there before.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(format=_LOG_FORMAT, level=logging.WARNING)
+    limits = _limits(options)
     with closing(_listener(options.host, options.port)) as listener:
-        work = _Work(root, hosts | {options.host}, jobs, listener, is_allowed(options))
-        started(_base_url(listener))
+        work = _Work(root, options.host, settings, listener, is_allowed(options), limits)
+        # uvicorn gives back the signals that it caught, to what was there before.
+        stop_on_signals()
         with suppress(KeyboardInterrupt):
+            started(_base_url(listener))
             if options.workers == 1:
                 work.run()
             else:
@@ -129,7 +155,7 @@ def serve(
 def running(app: Site, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """Serve app in a thread and yield the base URL. Raises OptionError when the address cannot be had."""
     with closing(_listener(host, port)) as listener:
-        server = _Server(app)
+        server = _Server(app, Limits(), _THREAD_GRACE_SECONDS)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="glassine-server")
         thread.start()
         try:
@@ -141,15 +167,31 @@ def running(app: Site, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
             thread.join()
 
 
+def _limits(options: ServeOptions) -> Limits:
+    """Return the limits of each server process, which may open as many files as they ask for, if the system lets it."""
+    limits = Limits(connections=options.max_connections)
+    wanted = limits.descriptors
+    allowed = allow_descriptors(wanted)
+    if allowed < wanted:
+        _log.warning(
+            "this system lets a process have %d open files, %d connections may need %d: raise the limit (ulimit -Hn) or "
+            "lower --max-connections",
+            allowed,
+            options.max_connections,
+            wanted,
+        )
+    return limits
+
+
 class _Server(uvicorn.Server):
     """uvicorn, set up for one application, which it closes before it waits for open responses."""
 
-    def __init__(self, app: Site) -> None:
+    def __init__(self, app: Site, limits: Limits, grace_seconds: int) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 interface="asgi3",
-                http=AtOnceProtocol,
+                http=partial(AtOnceProtocol, limits=limits),  # type: ignore[arg-type]  # it is called, and nothing else
                 ws="none",
                 log_config=None,
                 log_level=logging.WARNING,
@@ -157,13 +199,29 @@ class _Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 backlog=_BACKLOG,
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
+                timeout_graceful_shutdown=grace_seconds,
             )
         )
         self._app = app
+        self._grace_seconds = grace_seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what is due, ten times a second."""
+        if counter % _CHECK_TICKS == 0:
+            now = time.monotonic()
+            for connection in list(self.server_state.connections):
+                cast(AtOnceProtocol, connection).check(now)
+        return await super().on_tick(counter)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop at the first signal, and end at the second."""
+        if self.should_exit:
+            end_now(sig, frame)
+        super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if threading.current_thread() is threading.main_thread():
+            end_in_time(self._grace_seconds + END_SECONDS)
         self._app.close()
         await super().shutdown(sockets)
 
@@ -173,13 +231,16 @@ class _Work:
     """What one server process does; it can be sent to another process."""
 
     root: Path
-    hosts: frozenset[str]
-    jobs: JobSettings | None
+    host: str
+    settings: SiteSettings
     listener: socket.socket
     previewing: bool
+    limits: Limits
 
     def run(self) -> None:
-        _Server(create_app(self.root, self.hosts, self.jobs, previewing=self.previewing)).run([self.listener])
+        told = self.settings
+        app = create_app(self.root, told.hosts | {self.host}, told.jobs, told.access, previewing=self.previewing)
+        _Server(app, self.limits, GRACE_SECONDS).run([self.listener])
 
     def run_as_worker(self) -> None:
         if hasattr(signal, "pthread_sigmask"):
@@ -210,11 +271,9 @@ def _keep_running(work: _Work, workers: int) -> None:
             for process in [process for process in processes if process.sentinel in ended]:
                 _tell_end(process, time.monotonic() - processes.pop(process))
     finally:
-        started = [process for process in processes if process.pid is not None]
-        for process in started:
-            process.terminate()
-        for process in started:
-            process.join()
+        # Connections that nobody would take come to the socket as long as any process has it open.
+        work.listener.close()
+        stop_workers(processes)
 
 
 def _start(process: SpawnProcess) -> None:

@@ -248,6 +248,9 @@ class ServeOptions(Options):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=64, description="Server processes.")
+    max_connections: int = Field(
+        1000, ge=1, le=100_000, description="Connections that each server process has at a time; more are answered with 503."
+    )
     preview: Literal["auto", "on", "off"] = Field(
         "auto",
         description="Show datasets while they are converted, with what is not written yet computed from the source; auto is on "

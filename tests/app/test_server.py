@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import psutil
@@ -212,6 +213,8 @@ def test_a_worker_that_dies_is_replaced(start: Start) -> None:
 
 
 class _Broken:
+    listener = SimpleNamespace(close=lambda: None)
+
     def run_as_worker(self) -> None:
         raise SystemExit(3)
 
