@@ -1,4 +1,4 @@
-"""Shards from the parts that tasks left: each shard is written once, with one object in memory at a time.
+"""Shards from the parts that tasks left: each shard is written once, with some MB of an object in memory at a time.
 
 A part is a file with objects as they will lie in shards, and behind them rows of uint64 (id, begin, bytes before, bytes) and the
 number of rows. What lies before an object goes with it, and no index tells of it: a mesh has its fragments before its manifest.
@@ -27,6 +27,7 @@ MOST_FILES = 10_000
 """Chunks of a volume, or objects of its segments, that are a file each, when nothing is said."""
 _ROW = 4
 _COUNT_BYTES = 8
+_COPIED_BYTES = 1 << 24
 
 
 def segment_sharding(layout: str, segments: int, *, gzipped: bool) -> Sharding | None:
@@ -43,10 +44,12 @@ class Part:
     file: BinaryIO
     rows: list[tuple[int, int, int, int]] = field(default_factory=list)
 
-    def put(self, number: int, data: bytes, before: bytes = b"") -> None:
-        """Append the object of an id, as it is stored. Raises DiskFullError."""
-        self.rows.append((number, self.file.tell(), len(before), len(data)))
-        self.file.write(before)
+    def put(self, number: int, data: bytes, before: Iterable[bytes] = ()) -> None:
+        """Append the object of an id, as it is stored, with what lies before it, in pieces of any size. Raises DiskFullError."""
+        begin = self.file.tell()
+        for piece in before:
+            self.file.write(piece)
+        self.rows.append((number, begin, self.file.tell() - begin, len(data)))
         self.file.write(data)
 
 
@@ -79,9 +82,14 @@ def shard_from_parts(path: Path, parts: Iterable[Path], sharding: Sharding, numb
             with open(paths[n], "rb") as part:
                 for _, begin, before, size, _ in run:
                     part.seek(begin)
-                    shard.write(part.read(before + size))
+                    _copy(part, shard, before + size)
         shard.write(frame.tail)
         return shard.tell()
+
+
+def _copy(part: BinaryIO, shard: BinaryIO, size: int) -> None:
+    for begin in range(0, size, _COPIED_BYTES):
+        shard.write(part.read(min(_COPIED_BYTES, size - begin)))
 
 
 def _rows(path: Path, n: int, sharding: Sharding, number: int) -> NDArray[np.uint64]:

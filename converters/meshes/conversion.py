@@ -14,14 +14,9 @@ from converters.errors import DatasetError, OptionError
 from converters.executor import open_executor, place_for_workers
 from converters.meshes.blocks import BlockTask, MeshSource, mesh_block, part_path
 from converters.meshes.joining import GroupTask, mesh_group, told_path
-from converters.meshes.outputs import (
-    Encoding,
-    LegacyFiles,
-    MeshOutput,
-    MultiresFiles,
-    MultiresParts,
-)
-from converters.meshes.plan import MeshPlan, make_mesh_plan, plan_groups
+from converters.meshes.large import LargeSegment, Placed, mesh_large
+from converters.meshes.outputs import Encoding, LegacyFiles, MultiresFiles, MultiresParts
+from converters.meshes.plan import MeshPlan, make_mesh_plan, plan_groups, room_for_triangles
 from converters.meshes.record import FOLDER, MESHES, MeshRecord
 from converters.meshes.simplification import compile_kernels
 from converters.meshes.spool import read_index
@@ -61,6 +56,15 @@ class _Found:
     of_blocks: list[NDArray[np.int64]]
 
 
+@dataclass(frozen=True)
+class _Group:
+    """Segments that are joined together. triangles: of all. blocks: number and box of each that holds parts of them."""
+
+    segments: NDArray[np.uint64]
+    triangles: int
+    blocks: tuple[tuple[int, Box], ...]
+
+
 def make_meshes(dataset: Path, options: MeshOptions, report: Report) -> MeshSummary:
     """Give a dataset the meshes of its segments, its info's `mesh` member last, and return what was done.
 
@@ -98,10 +102,17 @@ def _written(plan: MeshPlan, options: MeshOptions, held: ChildClaim[MeshRecord],
     _do_blocks(source, boxes, parts, work)
     found = _found(len(boxes), parts)
     _check_found(plan, options, found)
-    groups = plan_groups(found.segments, found.triangles, plan.budget)
+    groups = _groups(found, boxes, plan)
     output, sharding = _output(plan, options, held, len(found.segments))
-    base = GroupTask(source, found.segments[:0], (), parts, plan.simplifiers[1:], output, held.spool / "told", (0,))
-    results = _do_groups(base, boxes, found, groups, work)
+    room, told = room_for_triangles(plan.budget), held.spool / "told"
+    results = []
+    for number, group in enumerate(groups):
+        if group.triangles > room:
+            spool = held.spool / "large" / str(number)
+            large = LargeSegment(int(group.segments[0]), number, plan, room, output, spool, told)
+            results += mesh_large(large, _placed(group, parts), work)
+    base = GroupTask(source, found.segments[:0], (), parts, plan.simplifiers[1:], output, told, (0,))
+    results += _do_groups(base, groups, room, work)
     if isinstance(output, MultiresParts) and sharding is not None:
         results += do_step(work, segment_shards(output.parts, len(groups), sharding, held.folder))
     return _mesh_info(options, sharding), _record(plan, held, len(groups), results)
@@ -135,22 +146,44 @@ def _check_found(plan: MeshPlan, options: MeshOptions, found: _Found) -> None:
         )
 
 
-def _do_groups(base: GroupTask, boxes: list[Box], found: _Found, groups: list[slice], work: Work) -> list[BlockResult]:
-    number_of = np.repeat(np.arange(len(groups)), [group.stop - group.start for group in groups])
-    blocks_of: list[list[int]] = [[] for _ in groups]
+def _groups(found: _Found, boxes: list[Box], plan: MeshPlan) -> list[_Group]:
+    slices = plan_groups(found.triangles, plan.budget)
+    number_of = np.repeat(np.arange(len(slices)), [some.stop - some.start for some in slices])
+    blocks_of: list[list[tuple[int, Box]]] = [[] for _ in slices]
     for block, places in enumerate(found.of_blocks):
-        for group in np.unique(number_of[places]).tolist():
-            blocks_of[group].append(block)
+        for number in np.unique(number_of[places]).tolist():
+            blocks_of[number].append((block, boxes[block]))
+    return [
+        _Group(found.segments[some], int(found.triangles[some].sum()), tuple(blocks))
+        for some, blocks in zip(slices, blocks_of, strict=True)
+    ]
+
+
+def _do_groups(base: GroupTask, groups: list[_Group], room: int, work: Work) -> list[BlockResult]:
+    """Join the groups that are not of one large segment."""
 
     def tasks() -> Iterator[GroupTask]:
         for number, group in enumerate(groups):
-            blocks = tuple((block, boxes[block]) for block in blocks_of[number])
-            yield replace(base, segments=found.segments[group], blocks=blocks, item=(number,))
+            if group.triangles <= room:
+                yield replace(base, segments=group.segments, blocks=group.blocks, item=(number,))
 
     return do_step(work, Step("groups", "join", mesh_group, tasks, len(groups), "groups"))
 
 
-def _output(plan: MeshPlan, options: MeshOptions, held: ChildClaim[MeshRecord], count: int) -> tuple[MeshOutput, Sharding | None]:
+def _placed(group: _Group, parts: Path) -> list[Placed]:
+    """Return where the parts of a segment that is a group alone lie."""
+    found = []
+    for number, box in group.blocks:
+        index = read_index(part_path(parts, number))
+        counts = np.diff(index.triangle_ends, prepend=0)
+        x, y, z = ((begin + end) / 2 for begin, end in zip(box.start, box.end, strict=True))
+        found.append(Placed(part_path(parts, number), (x, y, z), int(counts[index.segments == group.segments[0]][0])))
+    return found
+
+
+def _output(
+    plan: MeshPlan, options: MeshOptions, held: ChildClaim[MeshRecord], count: int
+) -> tuple[LegacyFiles | MultiresFiles | MultiresParts, Sharding | None]:
     if options.format == "legacy":
         if options.layout == "sharded":
             raise OptionError("--layout sharded: the legacy format has no shards; leave one of --layout and --format out")

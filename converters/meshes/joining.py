@@ -52,10 +52,10 @@ def mesh_group(task: GroupTask) -> BlockResult:
     scale = task.source.scale
     with task.output.open(task.item[0]) as sink:
         for parts in zip(*(level.parts() for level in levels), strict=True):
-            meshes = [Mesh(_nanometres(vertices, scale), triangles.astype(np.uint32)) for _, vertices, triangles in parts]
+            meshes = [Mesh(nanometres(vertices, scale), triangles.astype(np.uint32)) for _, vertices, triangles in parts]
             sink.put(parts[0][0], meshes)
     counts = np.column_stack([level.triangle_counts for level in levels]).astype(np.uint64)
-    _tell(task, np.column_stack([whole.segments, counts]))
+    tell(task.told, task.item[0], np.column_stack([whole.segments, counts]))
     return BlockResult(voxels=int(counts[:, 0].sum()), chunks=len(whole.segments), stored_bytes=sink.stored_bytes)
 
 
@@ -64,8 +64,9 @@ def told_path(folder: Path, number: int) -> Path:
     return folder / f"{number}.npy"
 
 
-def _tell(task: GroupTask, rows: NDArray[np.uint64]) -> None:
-    with new_file(told_path(task.told, task.item[0])) as file:
+def tell(folder: Path, number: int, rows: NDArray[np.uint64]) -> None:
+    """Write what a group tells of its meshes. Raises DiskFullError."""
+    with new_file(told_path(folder, number)) as file:
         np.save(file, rows)
 
 
@@ -93,7 +94,7 @@ def _closed_or(coarse: Surfaces, fine: Surfaces) -> Surfaces:
     return joined([only(coarse, ~lost), only(fine, lost)]) if lost.any() else coarse
 
 
-def _nanometres(vertices: NDArray[np.int32], scale: Scale) -> NDArray[np.float32]:
+def nanometres(vertices: NDArray[np.int32], scale: Scale) -> NDArray[np.float32]:
     """Return vertices in the dataset's nm: a voxel's centre lies half a voxel from its corner."""
     offset, resolution = np.array(scale.voxel_offset, np.float64), np.array(scale.resolution)
     places: NDArray[np.float64] = (vertices / STEPS + (offset + 0.5)) * resolution

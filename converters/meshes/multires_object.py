@@ -1,6 +1,6 @@
 """One object's levels of detail as a manifest and its fragments (meshes.md, "Multi-resolution mesh format"), and back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,15 +48,28 @@ def encode_object(
 
 def encode_surfaces(surfaces: Sequence[CutSurface], lod_scales: Sequence[float], grid: OctreeGrid) -> EncodedObject:
     """Return an object whose levels of detail have been cut by a grid, finest first. Raises EncodeError."""
-    manifest_levels, data = [], []
-    for surface, nodes, scale in zip(surfaces, _nodes(surfaces), lod_scales, strict=True):
-        encoded = {fragment.code: encode_draco(fragment.vertices, fragment.triangles) for fragment in surface.fragments()}
-        parts = [encoded.get(code, b"") for code in nodes.tolist()]
-        sizes = np.array([len(part) for part in parts], np.uint32)
-        manifest_levels.append(LevelOfDetail(float(scale), (0.0, 0.0, 0.0), z_curve_positions(nodes), sizes))
-        data += parts
-    manifest = Manifest(grid.chunk_shape, grid.origin, tuple(manifest_levels))
-    return EncodedObject(encode_manifest(manifest), b"".join(data))
+    levels: list[dict[int, bytes]] = [
+        {fragment.code: encode_draco(fragment.vertices, fragment.triangles) for fragment in surface.fragments()}
+        for surface in surfaces
+    ]
+    sizes = [{code: len(data) for code, data in level.items()} for level in levels]
+    manifest = object_manifest(sizes, [surface.octant_codes() for surface in surfaces], lod_scales, grid)
+    return EncodedObject(manifest, b"".join(data for level in levels for data in level.values()))
+
+
+def object_manifest(
+    sizes: Sequence[Mapping[int, int]], octants: Sequence[NDArray[np.uint64]], lod_scales: Sequence[float], grid: OctreeGrid
+) -> bytes:
+    """Return the manifest of an object whose fragments lie one behind the other, each level's in Z-curve order.
+
+    sizes: for each level, the finest first, bytes of the fragment of each node's code. octants: of each level, as
+    CutSurface.octant_codes. Raises EncodeError.
+    """
+    levels = []
+    for lengths, nodes, scale in zip(sizes, _nodes(sizes, octants), lod_scales, strict=True):
+        stored = np.array([lengths.get(code, 0) for code in nodes.tolist()], np.uint32)
+        levels.append(LevelOfDetail(float(scale), (0.0, 0.0, 0.0), z_curve_positions(nodes), stored))
+    return encode_manifest(Manifest(grid.chunk_shape, grid.origin, tuple(levels)))
 
 
 def cut_levels(levels: Sequence[Mesh], grid: OctreeGrid) -> list[CutSurface]:
@@ -101,15 +114,15 @@ def _is_shredded(level: Mesh, surface: CutSurface) -> bool:
     return len(surface.triangles) > MOST_PIECES * len(level.triangles)
 
 
-def _nodes(surfaces: Sequence[CutSurface]) -> list[NDArray[np.uint64]]:
+def _nodes(sizes: Sequence[Mapping[int, int]], octants: Sequence[NDArray[np.uint64]]) -> list[NDArray[np.uint64]]:
     """Return the Z-curve codes of each level's nodes, in order: of those with triangles, and of those that others need.
 
     An octant that the next coarser level draws needs a node, without triangles if need be, or the viewer goes on drawing the
     coarser one beside the finer ones of its neighbours. A node needs its parent.
     """
     nodes: list[NDArray[np.uint64]] = []
-    for lod, surface in enumerate(surfaces):
-        drawn_above = [surfaces[lod + 1].octant_codes()] if lod + 1 < len(surfaces) else []
+    for lod, level in enumerate(sizes):
+        drawn_above = [octants[lod + 1]] if lod + 1 < len(octants) else []
         parents = [nodes[-1] >> np.uint64(3)] if nodes else []
-        nodes.append(np.unique(np.concatenate([surface.node_codes, *drawn_above, *parents])))
+        nodes.append(np.unique(np.concatenate([np.array(list(level), np.uint64), *drawn_above, *parents])))
     return nodes

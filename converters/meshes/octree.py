@@ -28,6 +28,7 @@ _SPARE = 0.9
 MOST_PIECES = 2
 """Triangles that cutting may make of one, on average: beyond that they are larger than the fragments, which finer ones worsen."""
 
+_Places = NDArray[np.float32]
 _Coordinates = NDArray[np.int32]
 _Triangles = NDArray[np.uint32]
 
@@ -148,12 +149,45 @@ def cut(vertices: _Coordinates, triangles: _Triangles, bits: int, *, octants: bo
     return CutSurface(vertices, triangles[proper], bits)
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Some triangles of a level of detail, which stand for all.
+
+    corners: the first, second and third ones, float32 [n, 3] each, nm. triangles: how many there are in all. box: the lowest and
+    the highest x, y, z of all, nm.
+    """
+
+    corners: tuple[_Places, _Places, _Places]
+    triangles: int
+    box: tuple[_Places, _Places]
+
+
+def sampled(level: Mesh, total: int | None = None) -> Sample:
+    """Return a sample of a level of detail; total: its triangles, where the mesh is only a piece of it."""
+    total = len(level.triangles) if total is None else total
+    some = level.triangles[:: max(1, -(-total // _MOST_COUNTED))]
+    a, b, c = (level.vertices[some[:, corner]] for corner in range(3))
+    return Sample((a, b, c), len(level.triangles), level.box)
+
+
+def sample_of_pieces(pieces: Sequence[Sample]) -> Sample:
+    """Return one sample of the samples of all pieces of a level of detail."""
+    a, b, c = (np.concatenate([piece.corners[corner] for piece in pieces]) for corner in range(3))
+    lows, highs = zip(*(piece.box for piece in pieces), strict=True)
+    return Sample((a, b, c), sum(piece.triangles for piece in pieces), (np.min(lows, axis=0), np.max(highs, axis=0)))
+
+
 def choose_grid(levels: Sequence[Mesh], bits: int, most_triangles: int) -> OctreeGrid:
+    """Return the octree of levels of detail as grid_for does of samples of them."""
+    return grid_for([sampled(level) for level in levels], bits, most_triangles)
+
+
+def grid_for(levels: Sequence[Sample], bits: int, most_triangles: int) -> OctreeGrid:
     """Return the octree with the fewest fragments in which none should have more than most_triangles triangles.
 
-    levels: levels of detail, finest first. The count is an estimate, before any triangle is cut: whoever needs the bound to hold
-    counts those of the fragments and takes a `finer` grid. Large triangles among many small ones keep the fragments large.
-    Raises ValueError for surfaces that are points.
+    levels: of detail, finest first. The count is an estimate, before any triangle is cut: whoever needs the bound to hold counts
+    those of the fragments and takes a `finer` grid. Large triangles among many small ones keep the fragments large. Raises
+    ValueError for surfaces that are points.
     """
     boxes = np.array([level.box for level in levels], np.float64)
     low, extent = boxes[:, 0].min(axis=0), np.ptp(boxes, axis=(0, 1))
@@ -287,13 +321,13 @@ def _renumbered(triangles: _Triangles, scratch: NDArray[np.int64]) -> tuple[NDAr
     return corners[used], (np.cumsum(used) - 1)[kept].astype(np.uint32).reshape(-1, 3)
 
 
-def _halvings(level: Mesh, cube: tuple[NDArray[np.float64], float], most_triangles: int) -> int:
+def _halvings(level: Sample, cube: tuple[NDArray[np.float64], float], most_triangles: int) -> int:
     """Return how often a cube, told by its lowest corner and its edge, is halved until no part has too many triangles."""
-    if len(level.triangles) <= most_triangles:
+    if level.triangles <= most_triangles:
         return 0
     (low, edge), most = cube, (1 << _COUNTING_BITS) - 1
-    a, b, c = _some_corners(level)
-    bound = _SPARE * most_triangles * len(a) / len(level.triangles)
+    a, b, c = level.corners
+    bound = _SPARE * most_triangles * len(a) / level.triangles
     cells = (((a + b + c) / 3 - low) * (most / edge)).clip(0, most).astype(np.uint32)
     codes = z_curve_codes(cells)
     for depth in range(1, _COUNTING_BITS):
@@ -302,21 +336,15 @@ def _halvings(level: Mesh, cube: tuple[NDArray[np.float64], float], most_triangl
     return _COUNTING_BITS
 
 
-def _pieces(level: Mesh, cube: tuple[NDArray[np.float64], float], depth: int) -> float:
+def _pieces(level: Sample, cube: tuple[NDArray[np.float64], float], depth: int) -> float:
     """Return into how many parts of a cube that has been halved a triangle reaches, on average and about."""
     if depth <= 0:
         return 1
-    (low, edge), (a, b, c) = cube, _some_corners(level)
+    (low, edge), (a, b, c) = cube, level.corners
     first = ((np.minimum(np.minimum(a, b), c) - low) * ((1 << depth) / edge)).astype(np.int64)
     last = ((np.maximum(np.maximum(a, b), c) - low) * ((1 << depth) / edge)).astype(np.int64)
     spans = np.sort(last - first + 1, axis=1)
     return float((spans[:, 1] * spans[:, 2]).mean())
-
-
-def _some_corners(level: Mesh) -> Sequence[NDArray[np.float32]]:
-    """Return the first, second and third corners of triangles that stand for all, each [n, 3]."""
-    some = level.triangles[:: -(-len(level.triangles) // _MOST_COUNTED)]
-    return [level.vertices[some[:, corner]] for corner in range(3)]
 
 
 def _parts(count: int) -> list[slice]:

@@ -1,6 +1,6 @@
 """Where meshes go: files of the legacy format, files of the multi-resolution format, or parts of shards."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Protocol
 
 from converters.meshes.multires_object import encode_object
 from converters.shards import GroupParts, Part, new_part
+from converters.storage.files import new_file
 from converters.storage.flat import FlatStorage
 from converters.storage.storage import Storage
 from converters.volumes.outputs import check_shared
@@ -22,6 +23,22 @@ class MeshSink(Protocol):
 
     def put(self, segment: int, levels: Sequence[Mesh]) -> None:
         """Store one segment's mesh. levels: of detail, the finest first."""
+        ...
+
+
+class LegacySink(MeshSink, Protocol):
+    """Takes meshes of the legacy format."""
+
+    def put_pieces(self, segment: int, pieces: Iterable[Mesh]) -> None:
+        """Store one segment's mesh that comes in pieces, each as a fragment."""
+        ...
+
+
+class MultiresSink(MeshSink, Protocol):
+    """Takes meshes of the multi-resolution format."""
+
+    def put_encoded(self, segment: int, manifest: bytes, fragments: Iterable[bytes]) -> None:
+        """Store one segment's mesh. fragments: all of them, one behind the other, in pieces of any size."""
         ...
 
 
@@ -42,7 +59,7 @@ class LegacyFiles:
     folder: str
 
     @contextmanager
-    def open(self, group: int) -> Iterator[MeshSink]:
+    def open(self, group: int) -> Iterator[LegacySink]:
         """Give what takes the meshes of a group."""
         check_shared(self.storage.root)
         yield _LegacySink(self.storage, self.folder)
@@ -55,9 +72,14 @@ class _LegacySink:
     stored_bytes: int = 0
 
     def put(self, segment: int, levels: Sequence[Mesh]) -> None:
-        name = legacy.fragment_name(segment, 0)
-        self._store(name, legacy.encode_fragment(levels[0]))
-        self._store(legacy.manifest_name(segment), legacy.encode_manifest([name]))
+        self.put_pieces(segment, levels[:1])
+
+    def put_pieces(self, segment: int, pieces: Iterable[Mesh]) -> None:
+        names = []
+        for number, piece in enumerate(pieces):
+            names.append(legacy.fragment_name(segment, number))
+            self._store(names[-1], legacy.encode_fragment(piece))
+        self._store(legacy.manifest_name(segment), legacy.encode_manifest(names))
 
     def _store(self, name: str, data: bytes) -> None:
         self.stored_bytes += self.storage.put(f"{self.folder}/{name}", data, compressible=True)
@@ -80,24 +102,29 @@ class MultiresFiles:
     encoding: Encoding
 
     @contextmanager
-    def open(self, group: int) -> Iterator[MeshSink]:
+    def open(self, group: int) -> Iterator[MultiresSink]:
         """Give what takes the meshes of a group."""
         check_shared(self.root)
-        yield _MultiresSink(FlatStorage(self.root), self.folder, self.encoding)
+        yield _MultiresSink(self.root / self.folder, self.encoding)
 
 
 @dataclass
 class _MultiresSink:
-    storage: FlatStorage
-    folder: str
+    folder: Path
     encoding: Encoding
     stored_bytes: int = 0
 
     def put(self, segment: int, levels: Sequence[Mesh]) -> None:
         encoded = encode_object(levels, self.encoding.lod_scales, self.encoding.bits)
-        names = (multires.fragments_name(segment), multires.manifest_name(segment))
-        for name, data in zip(names, (encoded.fragments, encoded.manifest), strict=True):
-            self.stored_bytes += self.storage.put(f"{self.folder}/{name}", data, compressible=False)
+        self.put_encoded(segment, encoded.manifest, [encoded.fragments])
+
+    def put_encoded(self, segment: int, manifest: bytes, fragments: Iterable[bytes]) -> None:
+        storage = FlatStorage(self.folder)
+        with new_file(self.folder / multires.fragments_name(segment)) as file:
+            for data in fragments:
+                file.write(data)
+            self.stored_bytes += file.tell()
+        self.stored_bytes += storage.put(multires.manifest_name(segment), manifest, compressible=False)
 
 
 @dataclass(frozen=True)
@@ -108,7 +135,7 @@ class MultiresParts:
     encoding: Encoding
 
     @contextmanager
-    def open(self, group: int) -> Iterator[MeshSink]:
+    def open(self, group: int) -> Iterator[MultiresSink]:
         """Give what takes the meshes of a group."""
         check_shared(self.parts.folder.parent)
         with new_part(self.parts.path(group)) as part:
@@ -126,4 +153,8 @@ class PartSink:
     def put(self, segment: int, levels: Sequence[Mesh]) -> None:
         """Append one segment's mesh."""
         encoded = encode_object(levels, self.encoding.lod_scales, self.encoding.bits)
-        self.part.put(segment, encoded.manifest, before=encoded.fragments)
+        self.put_encoded(segment, encoded.manifest, [encoded.fragments])
+
+    def put_encoded(self, segment: int, manifest: bytes, fragments: Iterable[bytes]) -> None:
+        """Append one segment's mesh that is encoded. fragments: one behind the other, in pieces of any size."""
+        self.part.put(segment, manifest, before=fragments)

@@ -131,23 +131,21 @@ def _block(scale: Scale, budget: Budget) -> Triple:
     return x, y, z
 
 
-def plan_groups(segments: NDArray[np.uint64], triangles: NDArray[np.int64], budget: Budget) -> list[slice]:
+def room_for_triangles(budget: Budget) -> int:
+    """Return how many triangles of segments the memory of a worker holds with all that is made of them."""
+    return max(1, (budget.memory // budget.workers - _PROCESS_BYTES) // _TRIANGLE_BYTES)
+
+
+def plan_groups(triangles: NDArray[np.int64], budget: Budget) -> list[slice]:
     """Return runs of segments that are joined together: as many as the memory of a worker holds, and enough for all workers.
 
-    segments: uint64 [k], ascending. triangles: of each. Raises OptionError for a segment that no worker's memory holds.
+    triangles: of each segment, int64 [k]. One that no worker's memory holds is alone.
     """
-    room = (budget.memory // budget.workers - _PROCESS_BYTES) // _TRIANGLE_BYTES
-    if len(triangles) and int(triangles.max()) > room:
-        largest = int(triangles.argmax())
-        raise OptionError(
-            f"segment {segments[largest]} has {triangles[largest]} triangles, a worker's memory holds {max(0, room)}: give more "
-            "with --memory, fewer workers with --executor processes:1, a larger --max-error or a coarser --scale"
-        )
-    most = max(1, min(room, _GROUP_TRIANGLES, int(triangles.sum()) // (4 * budget.workers)))
+    most = max(1, min(room_for_triangles(budget), _GROUP_TRIANGLES, int(triangles.sum()) // (4 * budget.workers)))
     groups, begin, sum_ = [], 0, 0
     for place, count in enumerate(triangles.tolist()):
         if place > begin and (sum_ + count > most or place - begin == _GROUP_SEGMENTS):
             groups.append(slice(begin, place))
             begin, sum_ = place, 0
         sum_ += count
-    return [*groups, slice(begin, len(segments))] if len(segments) else []
+    return [*groups, slice(begin, len(triangles))] if len(triangles) else []
