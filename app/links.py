@@ -48,25 +48,28 @@ class Layer:
     """A dataset that a link shows.
 
     name: its path below the served root, with slashes, as in `/data/NAME`. selected: ids of the segments whose meshes are shown.
+    grant: stands in front of the name in the URL of a dataset that not everybody may read.
     """
 
     name: str
     info: VolumeInfo
     record: Record | None = None
     selected: tuple[int, ...] = ()
+    grant: str = ""
 
 
 @dataclass(frozen=True)
 class ModelLayer:
     """A dataset of meshes or of skeletons alone.
 
-    name: as of a Layer. selected: ids of the segments that are shown. low, high: corners of the box around them, nm.
+    name, grant: as of a Layer. selected: ids of the segments that are shown. low, high: corners of the box around them, nm.
     """
 
     name: str
     selected: tuple[int, ...]
     low: Lengths
     high: Lengths
+    grant: str = ""
 
 
 AnyLayer = Layer | ModelLayer
@@ -139,7 +142,8 @@ def _layers(layers: Sequence[AnyLayer], names: Sequence[str], base_url: str) -> 
 
 
 def _layer(layer: AnyLayer, name: str, base_url: str) -> dict[str, Any]:
-    source: dict[str, Any] = {"url": f"precomputed://{base_url}/data/{quote(layer.name)}".rstrip("/")}
+    path = f"{layer.grant}/{layer.name}" if layer.grant else layer.name
+    source: dict[str, Any] = {"url": f"precomputed://{base_url}/data/{quote(path)}".rstrip("/")}
     if isinstance(layer, ModelLayer):
         return {"type": "segmentation", "source": source, **_segments(layer.selected), "name": name}
     transform = layer.record.transform if layer.record else None

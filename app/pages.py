@@ -2,8 +2,10 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -16,6 +18,11 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 import static
+from app.access.grants import seconds_of
+from app.access.policy import CHALLENGE, NEEDS_TOKEN, Policy, policy_of, told_time
+from app.access.routes import access_routes
+from app.access.rules import Level
+from app.access.tokens import Right
 from app.api_page import api_page
 from app.datasets import BrokenDataset, Dataset, DiskSizes, dataset_path, find_datasets, read_dataset
 from app.jobs.guard import Guard
@@ -23,7 +30,7 @@ from app.jobs.routes import event_routes, job_routes, tell_error, tell_system_er
 from app.jobs.service import Service, open_service
 from app.links import Layer, viewer_link
 from app.preview import layer_of_run
-from app.settings import JobSettings
+from app.settings import AccessSettings, JobSettings
 from app.viewer import IdleStreams, viewer_routes
 from converters.errors import ConverterError, DatasetError
 from converters.record import PRIVATE
@@ -38,6 +45,7 @@ _PAGE_HEADERS = {
     "Cache-Control": "no-cache",
 }
 
+_NO_STORE = {"Cache-Control": "no-store"}
 _DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 
 
@@ -53,11 +61,12 @@ class ScaleEntry(BaseModel):
 class DatasetEntry(BaseModel):
     """What the first page shows of a dataset; of a broken one only name and error.
 
-    shape: voxels x, y, z. voxel_size: nm. bytes: on disk, null while they are being counted.
+    shape: voxels x, y, z. voxel_size: nm. bytes: on disk, null while they are being counted. access: null where all is open.
     """
 
     name: str
     error: str | None = None
+    access: Level | None = None
     type: str | None = None
     data_type: str | None = None
     num_channels: int | None = None
@@ -71,7 +80,7 @@ class DatasetEntry(BaseModel):
 
 
 class DatasetList(BaseModel):
-    """All datasets below the served folder; complete is false when it holds too many folders to look into."""
+    """The datasets below the served folder that whoever asks may read; complete is false when there are too many folders."""
 
     root: str
     datasets: list[DatasetEntry]
@@ -79,24 +88,35 @@ class DatasetList(BaseModel):
 
 
 class Link(BaseModel):
-    """Where the viewer shows what was asked for."""
+    """Where the viewer shows what was asked for. expires: when it does so no longer, null for never."""
 
     link: str
+    expires: str | None = None
 
 
-def pages_app(root: Path, hosts: frozenset[str] = frozenset(), jobs: JobSettings | None = None) -> FastAPI:
+def pages_app(
+    root: Path, hosts: frozenset[str] = frozenset(), jobs: JobSettings | None = None, policy: Policy | None = None
+) -> FastAPI:
     """Return the application of /, /static, /docs, /api and the viewer's routes for the datasets below root.
 
     hosts: names besides the loopback ones that /api answers to, without port; the address of a server that listens everywhere
-    ("0.0.0.0", "::") stands for every numeric address. jobs: what they may do. Its lifespan runs the queue of jobs. Before its
-    server stops, it calls `app.state.streams.close()` and `app.state.jobs.events.close()`.
+    ("0.0.0.0", "::") stands for every numeric address. jobs: what they may do. policy: None where everybody may do everything.
+    Its lifespan runs the queue of jobs. Before its server stops, it calls `app.state.streams.close()` and
+    `app.state.jobs.events.close()`.
     Raises OptionError when the viewer is not installed.
     """
+    policy = policy or policy_of(root, AccessSettings())
     service = open_service(root, jobs or JobSettings())
     app = FastAPI(title="glassine", docs_url=None, redoc_url=None, lifespan=_running_queue)
     app.state.streams = IdleStreams()
     app.state.jobs = service
-    for router in (_api(root), job_routes(service), event_routes(service), upload_routes(service)):
+    for router in (
+        _api(root, policy),
+        access_routes(root, policy),
+        job_routes(service),
+        event_routes(service),
+        upload_routes(service),
+    ):
         app.include_router(router)
     for kind in (ConverterError, FormatError):
         app.add_exception_handler(kind, tell_error)
@@ -109,7 +129,7 @@ def pages_app(root: Path, hosts: frozenset[str] = frozenset(), jobs: JobSettings
     app.add_api_route("/favicon.ico", _icon, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/static", StaticFiles(directory=_STATIC))
     app.router.routes.extend(viewer_routes(app.state.streams))
-    app.add_middleware(Guard, hosts=hosts)
+    app.add_middleware(Guard, hosts=hosts, policy=policy)
     return app
 
 
@@ -151,32 +171,40 @@ def _icon() -> FileResponse:
     return FileResponse(_STATIC / "icon.svg", media_type="image/svg+xml")
 
 
-def _api(root: Path) -> APIRouter:
+def _api(root: Path, policy: Policy) -> APIRouter:
     sizes = DiskSizes()
 
-    def datasets(request: Request) -> DatasetList:
+    def datasets(request: Request, response: Response) -> DatasetList:
         """List the datasets below the served folder."""
-        base_url = str(request.base_url).rstrip("/")
+        response.headers.update(_NO_STORE)
+        right = policy.right(request.headers.raw)
         listing = find_datasets(root)
-        entries = [
-            DatasetEntry(name=found.name, error=found.error)
-            if isinstance(found, BrokenDataset)
-            else _entry(found, sizes.get(found), base_url)
-            for found in listing.datasets
-        ]
+        readable = [found for found in listing.datasets if policy.may_read(found.name, right)]
+        entries = [_entry(found, sizes, policy, _base_url(request)) for found in readable]
         return DatasetList(root=root.absolute().name, datasets=entries, complete=listing.complete)
 
-    def thumbnail(name: Annotated[str, Query(examples=["scan"])]) -> Response:
+    def thumbnail(name: Annotated[str, Query(examples=["scan"])], request: Request) -> Response:
         """Return the small picture of a dataset."""
+        _check_readable([name], policy, request)
         folder = dataset_path(root, name)
         if folder is None or not (folder / _THUMBNAIL).is_file():
             raise HTTPException(404, f"no picture of a dataset {name!r}")
-        return FileResponse(folder / _THUMBNAIL, media_type="image/png", headers={"Cache-Control": "no-cache"})
+        caching = "no-cache" if policy.level(name) == "public" else "private, no-cache"
+        return FileResponse(folder / _THUMBNAIL, media_type="image/png", headers={"Cache-Control": caching})
 
-    def link(request: Request, name: Annotated[list[str], Query(examples=["scan"])]) -> Link:
-        """Return the link that opens the named datasets together."""
-        layers = [_layer(root, one) for one in name]
-        return Link(link=viewer_link(layers, str(request.base_url)))
+    def link(
+        request: Request,
+        response: Response,
+        name: Annotated[list[str], Query(examples=["scan"])],
+        expires: Annotated[str | None, Query(examples=["7d"])] = None,
+    ) -> Link:
+        """Return the link that opens the named datasets together, for a while if one is told."""
+        response.headers.update(_NO_STORE)
+        _check_readable(name, policy, request)
+        until = None if expires is None else _until(expires, policy, request)
+        layers = [_granted(_layer(root, one), policy, until) for one in name]
+        ends = (until or policy.own_expiry()) if any(layer.grant for layer in layers) else None
+        return Link(link=viewer_link(layers, _base_url(request)), expires=None if ends is None else told_time(ends))
 
     # Plain functions: FastAPI runs them in threads, so that a slow disk holds up nobody else.
     router = APIRouter(prefix="/api", tags=["datasets"])
@@ -184,6 +212,34 @@ def _api(root: Path) -> APIRouter:
     router.add_api_route("/link", link, methods=["GET"])
     router.add_api_route("/thumbnails", thumbnail, methods=["GET"], response_class=Response)
     return router
+
+
+def _base_url(request: Request) -> str:
+    return str(request.base_url).rstrip("/")
+
+
+def _check_readable(names: Sequence[str], policy: Policy, request: Request) -> None:
+    """Raise the answer to whoever may not read all datasets of these names, there or not."""
+    right = policy.right(request.headers.raw)
+    if not all(policy.may_read(name, right) for name in names):
+        raise HTTPException(401, NEEDS_TOKEN, CHALLENGE)
+
+
+def _until(expires: str, policy: Policy, request: Request) -> int:
+    """Return when a link ends that is made now, seconds since 1970; who may not do everything makes none. Raises OptionError."""
+    seconds = seconds_of(expires)
+    right = policy.right(request.headers.raw)
+    if right == Right.PUBLIC:
+        raise HTTPException(401, NEEDS_TOKEN, CHALLENGE)
+    if right != Right.WRITE:
+        raise HTTPException(403, "only who may change datasets makes links that expire")
+    return int(time.time()) + seconds
+
+
+def _granted(layer: Layer, policy: Policy, until: int | None) -> Layer:
+    """Return a layer as a link shows it that ends at a time, seconds since 1970; None for a link of the server's own."""
+    grant = policy.own_grant(layer.name) if until is None else policy.grant(layer.name, until)
+    return replace(layer, grant=grant) if grant else layer
 
 
 def _layer(root: Path, name: str) -> Layer:
@@ -200,11 +256,16 @@ def _layer(root: Path, name: str) -> Layer:
     return Layer(name, dataset.info, dataset.record, dataset.selected)
 
 
-def _entry(dataset: Dataset, size: int | None, base_url: str) -> DatasetEntry:
-    info = dataset.info
+def _entry(found: Dataset | BrokenDataset, sizes: DiskSizes, policy: Policy, base_url: str) -> DatasetEntry:
+    access = None if policy.is_open else policy.level(found.name)
+    if isinstance(found, BrokenDataset):
+        return DatasetEntry(name=found.name, error=found.error, access=access)
+    info = found.info
     first = info.scales[0]
+    layer = _granted(Layer(found.name, info, found.record, found.selected), policy, None)
     return DatasetEntry(
-        name=dataset.name,
+        name=found.name,
+        access=access,
         type=info.type,
         data_type=info.data_type,
         num_channels=info.num_channels,
@@ -215,9 +276,9 @@ def _entry(dataset: Dataset, size: int | None, base_url: str) -> DatasetEntry:
             ScaleEntry(key=scale.key, size=scale.size, resolution=scale.resolution, chunk_size=scale.chunk_sizes[0])
             for scale in info.scales
         ],
-        bytes=size,
-        thumbnail=_thumbnail_url(dataset),
-        link=viewer_link([Layer(dataset.name, info, dataset.record, dataset.selected)], base_url),
+        bytes=sizes.get(found),
+        thumbnail=_thumbnail_url(found),
+        link=viewer_link([layer], base_url),
     )
 
 

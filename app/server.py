@@ -21,7 +21,6 @@ from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -31,7 +30,12 @@ from app.access.question import PATH as QUESTION
 from app.access.question import Question
 from app.data import DataApp
 from app.flat import flat_app
+from app.health import Health
+from app.jobs.store import Store
 from app.limits import Limits, allow_descriptors
+from app.logs import LogSettings, RequestLog, set_up, tell_job
+from app.metrics.counted import Counted, Telling
+from app.metrics.shared import shared_folder
 from app.pages import pages_app
 from app.preview import Previews, is_allowed, previewed_app
 from app.protocol import AnswersAtOnce, AtOnceProtocol, Reply
@@ -49,8 +53,6 @@ _EARLY_SECONDS = 5
 """A worker that ends sooner than this would end again and again."""
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
 
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
 _log = logging.getLogger(__name__)
 
 
@@ -66,6 +68,7 @@ class Site:
     question: Question
     pages: FastAPI
     previews: Previews | None
+    health: Health
 
     def at_once(self, scope: Scope) -> Reply | None:
         """Return the response when nothing has to be waited for (AnswersAtOnce)."""
@@ -80,7 +83,7 @@ class Site:
             if files is not None:
                 return files(scope, receive, send)
             if path == "/healthz":
-                return PlainTextResponse("ok\n", headers={"cache-control": "no-store"})(scope, receive, send)
+                return self.health(scope, receive, send)
         return self.pages(scope, receive, send)
 
     def _files(self, path: str) -> AnswersAtOnce | None:
@@ -95,6 +98,7 @@ class Site:
         """End all event streams, which would last for ever, and previews. Call it in the event loop that serves them."""
         self.pages.state.streams.close()
         self.pages.state.jobs.events.close()
+        self.health.stop()
         if self.previews is not None:
             self.previews.close()
 
@@ -117,7 +121,16 @@ def create_app(
     # Behind a proxy on this machine the links begin with the scheme that the browser knows.
     pages.add_middleware(ProxyHeadersMiddleware, trusted_hosts=["127.0.0.1", "::1"])
     previews = Previews() if previewing else None
-    return Site(_gated(previewed_app(root, previews), policy), _gated(flat_app(root), policy), Question(policy), pages, previews)
+    data, flat = _gated(previewed_app(root, previews), policy), _gated(flat_app(root), policy)
+    return Site(data, flat, Question(policy), pages, previews, Health(root))
+
+
+def counted(site: Site, root: Path, telling: Telling) -> Counted:
+    """Return a site on the datasets below root with all that passes counted, and with /metrics."""
+    store: Store = site.pages.state.jobs.store
+    app = Counted(site, root, store, telling)
+    site.pages.add_route("/metrics", app.metrics, include_in_schema=False)
+    return app
 
 
 def _gated(files: DataApp, policy: Policy) -> AnswersAtOnce:
@@ -137,18 +150,21 @@ def serve(
     """
     if not root.is_dir():
         raise OptionError(f"{root} is not a folder: give the folder that holds the datasets")
-    logging.basicConfig(format=_LOG_FORMAT, level=logging.WARNING)
+    log = _log_settings(options, settings)
+    set_up(log)
     limits = _limits(options)
-    with closing(_listener(options.host, options.port)) as listener:
-        work = _Work(root, options.host, settings, listener, is_allowed(options), limits)
+    with closing(_listener(options.host, options.port)) as listener, shared_folder(options.workers) as shared:
+        work = _Work(root, options.host, settings, listener, is_allowed(options), limits, log, shared)
         # uvicorn gives back the signals that it caught, to what was there before.
         stop_on_signals()
         with suppress(KeyboardInterrupt):
+            _log.info("the server starts at %s, processes: %d", _base_url(listener), options.workers)
             started(_base_url(listener))
             if options.workers == 1:
                 work.run()
             else:
                 _keep_running(work, options.workers)
+    _log.info("the server has stopped")
 
 
 @contextmanager
@@ -165,6 +181,12 @@ def running(app: Site, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def _log_settings(options: ServeOptions, settings: SiteSettings) -> LogSettings:
+    tokens = (settings.access.token, settings.access.read_token)
+    form = settings.log if options.log == "auto" else options.log
+    return LogSettings(form, options.log_requests, tuple(token for token in tokens if token is not None))
 
 
 def _limits(options: ServeOptions) -> Limits:
@@ -186,7 +208,7 @@ def _limits(options: ServeOptions) -> Limits:
 class _Server(uvicorn.Server):
     """uvicorn, set up for one application, which it closes before it waits for open responses."""
 
-    def __init__(self, app: Site, limits: Limits, grace_seconds: int) -> None:
+    def __init__(self, app: Site | Counted, limits: Limits, grace_seconds: int) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -236,18 +258,28 @@ class _Work:
     listener: socket.socket
     previewing: bool
     limits: Limits
+    log: LogSettings
+    shared: Path | None
 
     def run(self) -> None:
         told = self.settings
-        app = create_app(self.root, told.hosts | {self.host}, told.jobs, told.access, previewing=self.previewing)
-        _Server(app, self.limits, GRACE_SECONDS).run([self.listener])
+        site = create_app(self.root, told.hosts | {self.host}, told.jobs, told.access, previewing=self.previewing)
+        site.pages.state.jobs.store.watch(tell_job)
+        app = counted(site, self.root, Telling(self.shared, RequestLog(self.log.requests)))
+        server = _Server(app, self.limits, GRACE_SECONDS)
+        app.connections = server.server_state.connections
+        server.run([self.listener])
 
     def run_as_worker(self) -> None:
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         threading.Thread(target=_stop_with_parent, daemon=True).start()
-        logging.basicConfig(format=_LOG_FORMAT, level=logging.WARNING)
-        self.run()
+        set_up(self.log)
+        _log.info("server process %d starts", os.getpid())
+        # uvicorn raises the signal again that it was stopped by, for whoever had it before.
+        with suppress(KeyboardInterrupt):
+            self.run()
+        _log.info("server process %d has stopped", os.getpid())
 
 
 def _stop_with_parent() -> None:

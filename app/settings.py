@@ -4,7 +4,9 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
 
 from converters.errors import OptionError
 
@@ -53,6 +55,29 @@ class Settings:
     hosts: frozenset[str]
 
 
+@dataclass(frozen=True)
+class SiteSettings:
+    """What a server is told. hosts: names that the API answers to. log: the form of its lines."""
+
+    hosts: frozenset[str] = frozenset()
+    jobs: JobSettings = JobSettings()
+    access: AccessSettings = AccessSettings()
+    log: Literal["text", "json"] = "text"
+
+
+NOTHING_SET = SiteSettings()
+
+
+def read_site_settings(environment: Mapping[str, str] = os.environ) -> SiteSettings:
+    """Return what a server is told. Raises OptionError for what is not understood."""
+    return SiteSettings(
+        read_settings(environment).hosts,
+        read_job_settings(environment),
+        read_access_settings(environment),
+        _log_form(environment.get("GLASSINE_LOG") or "text"),
+    )
+
+
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings; what is not set has its default."""
     return Settings(
@@ -89,6 +114,14 @@ def read_access_settings(environment: Mapping[str, str] = os.environ) -> AccessS
     return AccessSettings(token, read_token, frozenset(origins))
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether a server that listens there is reached from this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _token(environment: Mapping[str, str], name: str) -> str | None:
     """Return a token from its variable, or from the file that NAME_FILE names, as Docker's secrets are."""
     given, path = environment.get(name, ""), environment.get(f"{name}_FILE", "")
@@ -109,6 +142,12 @@ def _token(environment: Mapping[str, str], name: str) -> str | None:
     if not _TOKEN.fullmatch(given):
         raise OptionError(f"{name} holds a space or a character that is not ASCII: expected letters, digits and signs alone")
     return given
+
+
+def _log_form(text: str) -> Literal["text", "json"]:
+    if text not in ("text", "json"):
+        raise OptionError(f"GLASSINE_LOG={text}: expected text or json")
+    return text
 
 
 def _is_on(environment: Mapping[str, str], name: str) -> bool:

@@ -10,14 +10,17 @@ from typing import NamedTuple
 from app.access.grants import MARK, make_grant, refusal_of, split_grant
 from app.access.origins import Header, Origins
 from app.access.rules import Level, Rules
-from app.access.sessions import Session, session_of
+from app.access.sessions import Ended, Session, session_of
 from app.access.tokens import Right, Tokens, tokens_of
 from app.data.lookup import is_servable
 from app.settings import AccessSettings
 
 NEEDS_RIGHT = "This needs a token, a session or a link that was made for it."
-_OWN_LINK_SECONDS = 12 * 3600
+NEEDS_TOKEN = "this needs the token of this server: sign in, or send it as Authorization: Bearer TOKEN"
+CHALLENGE = {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
+"""Headers of every 401."""
 _HOUR = 3600
+_OWN_SECONDS = 12 * _HOUR
 
 
 class Verdict(NamedTuple):
@@ -30,11 +33,15 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """Who may do what. tokens: None where everybody may do everything. origins: whose pages may read data."""
+    """Who may do what. tokens: None where everybody may do everything. origins: whose pages may read data.
+
+    ended: sessions that hold no longer.
+    """
 
     tokens: Tokens | None
     rules: Rules
     origins: Origins
+    ended: Ended
 
     @property
     def is_open(self) -> bool:
@@ -51,17 +58,15 @@ class Policy:
                 scheme, _, token = value.partition(b" ")
                 if scheme.lower() == b"bearer":
                     found = max(found, self.tokens.right_of(token.strip()))
-            elif name == b"cookie":
-                session = session_of(self.tokens, value)
-                found = max(found, session.right if session is not None else Right.PUBLIC)
-        return found
+        session = self.session(headers)
+        return found if session is None else max(found, session.right)
 
     def session(self, headers: Iterable[Header]) -> Session | None:
         """Return the session that a request belongs to."""
         if self.tokens is None:
             return None
         found = [session_of(self.tokens, value) for name, value in headers if name == b"cookie"]
-        return max((session for session in found if session is not None), default=None)
+        return max((one for one in found if one is not None and not self.ended.holds(one)), default=None)
 
     def judge(self, path: str, headers: Iterable[Header]) -> Verdict:
         """Return whether a request may read what lies at a decoded path, "/NAME/..." or "/~GRANT/NAME/...", there or not."""
@@ -91,16 +96,20 @@ class Policy:
         return "" if self.tokens is None else make_grant(self.tokens.link_key, name, expires)
 
     def own_grant(self, name: str) -> str:
-        """Return the same for the server's own links: nothing for a public dataset, else twelve hours, and the rest of this one."""
-        if self.level(name) == "public" and not name.startswith(MARK):
-            return ""
-        # A link stays the same for an hour: the page and the streams of events show it again and again.
-        return self.grant(name, int(time.time()) // _HOUR * _HOUR + _HOUR + _OWN_LINK_SECONDS)
+        """Return the same for the server's own links: nothing for a public dataset, else half a day."""
+        is_plain = self.level(name) == "public" and not name.startswith(MARK)
+        return "" if is_plain else self.grant(name, self.own_expiry())
+
+    def own_expiry(self) -> int:
+        """Return when the server's own links end."""
+        # The same for an hour: the page and the streams of events show a link again and again.
+        return (int(time.time()) // _HOUR + 1) * _HOUR + _OWN_SECONDS
 
 
 def policy_of(root: Path, settings: AccessSettings) -> Policy:
     """Return who may do what with the datasets below a folder."""
-    return Policy(tokens_of(settings), Rules(root), Origins(frozenset(origin.encode() for origin in settings.origins)))
+    origins = Origins(frozenset(origin.encode() for origin in settings.origins))
+    return Policy(tokens_of(settings), Rules(root), origins, Ended(root))
 
 
 def _is_plain(name: str) -> bool:

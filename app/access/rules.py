@@ -5,15 +5,13 @@ read, everything is private.
 """
 
 import json
-import logging
-import os
-import time
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from app.access.watched import Watched
 from app.jobs.locks import locked
 from converters.errors import ConverterError, OptionError
 from converters.record import PRIVATE
@@ -23,13 +21,10 @@ Level = Literal["public", "private"]
 
 _FILE = f"{PRIVATE}/access.json"
 _LOCK = f"{PRIVATE}/access.lock"
-_LOOK_SECONDS = 1.0
 _MOST_KEPT = 1000
 _LONGEST_KEPT = 500
 """Folders whose answer is kept, and characters of one: names come from strangers."""
 _LONGEST_NAME = 1000
-
-_log = logging.getLogger(__name__)
 
 
 class RulesError(ConverterError):
@@ -84,27 +79,22 @@ def checked_name(name: str) -> str:
 
 
 class Rules:
-    """The rules of a served folder, read again when their file changes; it is looked at once a second at most."""
+    """The rules of a served folder, read again when their file changes; all is private while it cannot be read."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-        self._next_look = float("-inf")
-        self._version: tuple[int, ...] | None = ()
-        self._known = _Known(Table())
+        self._known = Watched(root / _FILE, lambda: _Known(read_table(root)), lambda: _Known(Table()))
 
     @property
     def table(self) -> Table:
-        """The rules as they are now; all is private while their file cannot be read."""
-        return self._current().table
+        """The rules as they are now."""
+        return self._known.get().table
 
     def is_public(self, path: str) -> bool:
         """Tell whether everybody may read what lies at a path, decoded, "/NAME/...": as its folder's rules say, or its own."""
-        known = self._current()
+        known = self._known.get()
         folder = path if path in known.named else path.rpartition("/")[0]
         public = known.folders.get(folder)
-        if public is None:
-            public = known.decide(folder)
-        return public
+        return known.decide(folder) if public is None else public
 
     def level(self, name: str) -> Level:
         """Return whether the dataset NAME is public."""
@@ -112,29 +102,7 @@ class Rules:
 
     def look_again(self) -> None:
         """Look at the file when the rules are asked for next."""
-        self._next_look = float("-inf")
-
-    def _current(self) -> "_Known":
-        now = time.monotonic()
-        if now >= self._next_look:
-            self._next_look = now + _LOOK_SECONDS
-            self._look()
-        return self._known
-
-    def _look(self) -> None:
-        try:
-            status = os.stat(self._root / _FILE)
-            version = (status.st_mtime_ns, status.st_size, status.st_ino)
-        except OSError:
-            version = None
-        if version == self._version:
-            return
-        self._version = version
-        try:
-            self._known = _Known(read_table(self._root))
-        except (RulesError, OSError) as error:
-            self._known = _Known(Table())
-            _log.error("the rules of access cannot be read, every dataset is private: %s", error)
+        self._known.look_again()
 
 
 class _Known:

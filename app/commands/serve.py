@@ -4,7 +4,8 @@ from pathlib import Path
 
 from app import server
 from app.commands.flags import with_flags
-from app.settings import read_job_settings, read_settings
+from app.settings import is_loopback, read_site_settings
+from converters.errors import OptionError
 from converters.options import ServeOptions
 
 
@@ -17,11 +18,11 @@ def serve(folder: Path, /, *, options: ServeOptions) -> int:
     folder
         The folder that holds the datasets, at any depth.
     """
-    server.serve(
-        folder,
-        options,
-        lambda url: print(f"serving {folder} at {url}/ until Ctrl-C", flush=True),
-        read_settings().hosts,
-        read_job_settings(),
-    )
+    settings = read_site_settings()
+    if settings.access.token is None and not is_loopback(options.host):
+        raise OptionError(
+            f"--host {options.host} lets others than this machine in, who need a token: set GLASSINE_TOKEN, for example with "
+            "`export GLASSINE_TOKEN=$(openssl rand -hex 32)`, and start the server again"
+        )
+    server.serve(folder, options, lambda url: print(f"serving {folder} at {url}/ until Ctrl-C", flush=True), settings)
     return 0
