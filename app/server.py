@@ -168,7 +168,7 @@ def serve(
 
 
 @contextmanager
-def running(app: Site, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+def running(app: Site | Counted, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """Serve app in a thread and yield the base URL. Raises OptionError when the address cannot be had."""
     with closing(_listener(host, port)) as listener:
         server = _Server(app, Limits(), _THREAD_GRACE_SECONDS)
@@ -225,7 +225,13 @@ class _Server(uvicorn.Server):
             )
         )
         self._app = app
+        if isinstance(app, Counted):
+            app.connections = self.server_state.connections
         self._grace_seconds = grace_seconds
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        _log.info("process %d takes requests", os.getpid())
 
     async def on_tick(self, counter: int) -> bool:
         """Do what is due, ten times a second."""
@@ -244,8 +250,11 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if threading.current_thread() is threading.main_thread():
             end_in_time(self._grace_seconds + END_SECONDS)
+        _log.info("process %d takes no more requests and finishes those that it has", os.getpid())
         self._app.close()
         await super().shutdown(sockets)
+        # Now, for uvicorn ends a worker with the signal that told it to stop.
+        _log.info("process %d has finished", os.getpid())
 
 
 @dataclass(frozen=True)
@@ -266,20 +275,14 @@ class _Work:
         site = create_app(self.root, told.hosts | {self.host}, told.jobs, told.access, previewing=self.previewing)
         site.pages.state.jobs.store.watch(tell_job)
         app = counted(site, self.root, Telling(self.shared, RequestLog(self.log.requests)))
-        server = _Server(app, self.limits, GRACE_SECONDS)
-        app.connections = server.server_state.connections
-        server.run([self.listener])
+        _Server(app, self.limits, GRACE_SECONDS).run([self.listener])
 
     def run_as_worker(self) -> None:
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         threading.Thread(target=_stop_with_parent, daemon=True).start()
         set_up(self.log)
-        _log.info("server process %d starts", os.getpid())
-        # uvicorn raises the signal again that it was stopped by, for whoever had it before.
-        with suppress(KeyboardInterrupt):
-            self.run()
-        _log.info("server process %d has stopped", os.getpid())
+        self.run()
 
 
 def _stop_with_parent() -> None:

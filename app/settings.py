@@ -147,7 +147,7 @@ def _token(environment: Mapping[str, str], name: str) -> str | None:
 def _log_form(text: str) -> Literal["text", "json"]:
     if text not in ("text", "json"):
         raise OptionError(f"GLASSINE_LOG={text}: expected text or json")
-    return text
+    return "json" if text == "json" else "text"
 
 
 def _is_on(environment: Mapping[str, str], name: str) -> bool:

@@ -256,3 +256,10 @@ class ServeOptions(Options):
         description="Show datasets while they are converted, with what is not written yet computed from the source; auto is on "
         "where the server listens to this machine alone.",
     )
+    log: Literal["auto", "text", "json"] = Field(
+        "auto", description="Lines of the log; auto is what GLASSINE_LOG says, text when it is not set."
+    )
+    log_requests: Literal["errors", "changes", "all"] = Field(
+        "changes",
+        description="Requests in the log: errors, those that the server failed; changes, also what changes something; or all.",
+    )

@@ -70,6 +70,13 @@ class Job(BaseModel):
         """Whether nothing happens to it any more by itself."""
         return self.state in ENDED
 
+    @property
+    def seconds(self) -> float | None:
+        """How long it took from the last start of its process to its end, None where there was none of these."""
+        if self.started is None or self.ended is None:
+            return None
+        return max(0.0, (datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.started)).total_seconds())
+
 
 class JobList(BaseModel):
     """All jobs, the newest first."""

@@ -5,7 +5,7 @@ Every change is one transaction that names the states it may come from, so that 
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -57,6 +57,17 @@ class Store:
         self._path = folder / "jobs.sqlite"
         self._one_at_a_time = Lock()
         self._connection: sqlite3.Connection | None = None
+        self._watchers: list[Callable[[Job], None]] = []
+
+    def watch(self, watcher: Callable[[Job], None]) -> None:
+        """Call watcher, in whatever thread, with each job that this process changes, but not for its progress."""
+        self._watchers.append(watcher)
+
+    def counts(self) -> dict[tuple[str, ...], int]:
+        """Return how many jobs are listed of each command and state."""
+        with self._reading() as connection:
+            found = connection.execute("SELECT command, state, COUNT(*) FROM jobs WHERE NOT removed GROUP BY command, state")
+            return {(command, state): count for command, state, count in found}
 
     def add(self, command: str, options: dict[str, Any], dataset: str | None) -> Job:
         """Return a new job, the last of the queue. Raises OSError where the folder cannot be written."""
@@ -140,7 +151,7 @@ class Store:
 
     def reached(self, number: int, reached: Reached) -> None:
         """Note how far a running job has come."""
-        with self._changing() as connection:
+        with self._changing(watched=False) as connection:
             if _running(connection, number) is not None:
                 _set(connection, number, reached.model_dump())
 
@@ -196,19 +207,24 @@ class Store:
                 yield self._opened()
 
     @contextmanager
-    def _changing(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
-        """Give the connection in a transaction that ends with the context."""
+    def _changing(self, *, create: bool = False, watched: bool = True) -> Iterator[sqlite3.Connection]:
+        """Give the connection in a transaction that ends with the context. watched: tell the watchers what has changed."""
         if not create and not self._path.exists():
             raise NoSuchJobError("there are no jobs yet")
         with self._one_at_a_time:
             connection = self._opened()
             connection.execute("BEGIN IMMEDIATE")
             try:
+                before = _last_change(connection)
                 yield connection
+                changed = _jobs(connection, "change > ? ORDER BY change", (before,)) if watched and self._watchers else []
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+        for job in changed:
+            for watcher in self._watchers:
+                watcher(job)
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -274,6 +290,10 @@ def _set(connection: sqlite3.Connection, number: int, values: Mapping[str, objec
 
 def _next_change(connection: sqlite3.Connection) -> int:
     connection.execute("UPDATE changes SET last = last + 1")
+    return _last_change(connection)
+
+
+def _last_change(connection: sqlite3.Connection) -> int:
     (change,) = connection.execute("SELECT last FROM changes").fetchone()
     return int(change)
 

@@ -1,0 +1,122 @@
+"""Which dataset and scale a folder in a URL is of, looked up on the disk, so that labels are names of what exists."""
+
+import posixpath
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from app.access.grants import split_grant
+from app.data.lookup import is_servable
+from app.datasets import dataset_path
+from app.metrics.asked import FILE, MESH, PREFIXES, SKELETON
+from formats.errors import FormatError
+from formats.info import VOLUME
+from formats.members import read_json
+from formats.meshes.info import MESHES
+from formats.skeletons.info import SKELETONS
+
+OTHER = "other"
+"""The label of what is no dataset, or one of too many."""
+ROOT_NAME = "."
+"""The label of the served folder where it is a dataset itself."""
+
+_DEEPEST_KEY = 4
+"""Folders between an info and the chunks of a scale."""
+_LARGEST_INFO = 1 << 20
+"""Bytes; a scale has some hundred."""
+_KEPT = 4096
+_KEPT_SECONDS = 60.0
+_ABSENT_SECONDS = 5.0
+"""How long what was found is taken as it was, and for how long that there is nothing."""
+_CHILDREN = {"mesh": MESH, "skeletons": SKELETON}
+"""What a member of a volume's info names the folder of, which need not have an info of its own."""
+_KINDS = {**dict.fromkeys(MESHES, MESH), SKELETONS: SKELETON}
+
+
+class Place(NamedTuple):
+    """What a folder is. kind: of its files. dataset, scale: OTHER where it belongs to none."""
+
+    kind: str = FILE
+    dataset: str = OTHER
+    scale: str = OTHER
+
+
+NOWHERE = Place()
+
+
+class Folders:
+    """What the folders are that were asked for last; use it in one thread."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._kept: OrderedDict[str, tuple[float, Place]] = OrderedDict()
+
+    def place(self, folder: str) -> Place:
+        """Return what a folder is. folder: of a URL, decoded, without a slash at its end."""
+        name = _below_prefix(folder)
+        if name is None:
+            return NOWHERE
+        found = self._kept.get(name)
+        if found is None or time.monotonic() >= found[0]:
+            place = self._look(name)
+            lasts = _KEPT_SECONDS if place is not NOWHERE else _ABSENT_SECONDS
+            found = self._kept[name] = (time.monotonic() + lasts, place)
+            self._kept.move_to_end(name)
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return found[1]
+
+    def _look(self, name: str) -> Place:
+        """Return what the infos in a folder and above it tell."""
+        above, key = name, ""
+        for _ in range(_DEEPEST_KEY + 1):
+            info = self._info(above)
+            if info is not None:
+                return _place(above or ROOT_NAME, key, info)
+            if not above:
+                return NOWHERE
+            above, _, part = above.rpartition("/")
+            key = f"{part}/{key}" if key else part
+        return NOWHERE
+
+    def _info(self, name: str) -> Mapping[str, Any] | None:
+        """Return the members of the info in a folder, None where there is none that can be read."""
+        try:
+            path = dataset_path(self._root, name)
+            if path is None:
+                return None
+            with open(path / "info", "rb") as file:
+                data = file.read(_LARGEST_INFO + 1)
+            info = read_json(data) if len(data) <= _LARGEST_INFO else None
+        except (OSError, ValueError, FormatError):
+            return None
+        return info if isinstance(info, dict) else None
+
+
+def _below_prefix(folder: str) -> str | None:
+    """Return the path of a folder below the root, None for what can be none."""
+    prefix = next((one for one in PREFIXES if f"{folder}/".startswith(one)), None)
+    if prefix is None:
+        return None
+    _, path = split_grant(folder[len(prefix) - 1 :])
+    return path.removeprefix("/") if is_servable(path) or not path else None
+
+
+def _place(dataset: str, key: str, info: Mapping[str, Any]) -> Place:
+    """Return what lies under a key beside an info."""
+    kind = str(info.get("@type", VOLUME))
+    if kind != VOLUME:
+        return Place(_KINDS.get(kind, FILE)) if not key else NOWHERE
+    for member, its_kind in _CHILDREN.items():
+        if key and key in _folders([info.get(member)]):
+            return Place(its_kind, dataset)
+    scales = info.get("scales")
+    keys = [scale.get("key") for scale in scales if isinstance(scale, dict)] if isinstance(scales, list) else []
+    return Place(FILE, dataset, key if key in _folders(keys) else OTHER)
+
+
+def _folders(keys: Iterable[object]) -> set[str]:
+    """Return the folders that members of an info name, relative to the info's."""
+    return {posixpath.normpath(key) for key in keys if isinstance(key, str)}
