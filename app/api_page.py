@@ -14,7 +14,7 @@ code, pre { font: 14px/1.4 ui-monospace, monospace; }
 pre { overflow-x: auto; padding: .75rem; border: 1px solid; border-radius: 6px; }
 h2 { margin-top: 2.5rem; } h3 { margin: 2rem 0 .25rem; }
 """
-_TAGS = ("jobs", "sources", "uploads", "datasets")
+_TAGS = ("jobs", "sources", "uploads", "datasets", "access")
 _MORE = {
     "PUT": ["--upload-file", "scan.nii.gz", "--header", "Content-Type: application/octet-stream"],
     "POST": ["--header", "Content-Type: application/json", "--data"],

@@ -28,6 +28,7 @@ COMMANDS = {
     "label": ("app.commands.label:label", "Label the connected parts of a grey volume that lie above a threshold."),
     "trace": ("app.commands.trace:trace", "Label a grey volume and give what is found meshes, skeletons, SWC files and a table."),
     "link": ("app.commands.link:link", "Print the link that opens a dataset in the viewer."),
+    "access": ("app.commands.access:access", "Make a dataset public or private where a server with a token serves it."),
     "view": ("app.commands.view:view", "Convert a source into a cache, serve it and open it in the viewer."),
     "serve": ("app.commands.serve:serve", "Serve every dataset below a folder, the viewer and the web page."),
 }

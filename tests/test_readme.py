@@ -202,7 +202,7 @@ def check_extra(desk: Desk, words: list[str]) -> None:
 RULES: dict[str, Callable[[Desk, list[str]], None]] = {
     r"glassine convert .* --executor tcp://": run_with_cluster,
     r"glassine convert https://": run_with_remote,
-    r"glassine (plan|convert|label|trace|mesh|skeletonize|import-mesh|import-skeleton|link) ": run_glassine,
+    r"glassine (plan|convert|label|trace|mesh|skeletonize|import-mesh|import-skeleton|link|access) ": run_glassine,
     r"curl ": ask_server,
     r"glassine (serve|view) ": run_server,
     r"make ": check_make,

@@ -14,7 +14,7 @@ from app.cli import COMMANDS
 from app.commands.flags import Argument, Form, Option, choices_of, form_of, takes_numbers, takes_triple
 from converters.errors import OptionError
 
-_NO_JOBS = frozenset({"demo", "plan", "link", "view", "serve", "check"})
+_NO_JOBS = frozenset({"demo", "plan", "link", "view", "serve", "access", "check"})
 """Commands that look, show or serve; every other one makes something and can be a job."""
 PLANNED = "convert"
 """The command that `plan` tells about."""
