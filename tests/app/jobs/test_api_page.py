@@ -31,6 +31,11 @@ ORDER = [
     ("GET", "/api/datasets"),
     ("GET", "/api/link"),
     ("GET", "/api/thumbnails"),
+    ("POST", "/api/session"),
+    ("GET", "/api/session"),
+    ("DELETE", "/api/session"),
+    ("POST", "/api/access"),
+    ("GET", "/api/access"),
     ("DELETE", "/api/uploads/{name}"),
 ]
 """In which the examples can be typed one after the other."""
