@@ -1,10 +1,12 @@
 """A child of a volume made in a process of its own, killed in the place of the Nth renaming (from 0; -1 for never).
 
     python -m tests.converters.killed_child meshes N DATASET OPTIONS
+    python -m tests.converters.killed_child large-meshes N DATASET OPTIONS
     python -m tests.converters.killed_child skeletons N DATASET OPTIONS
     python -m tests.converters.killed_child imported N DATASET OPTIONS FILE...
 
-OPTIONS: the command's as JSON. Skeletons are traced in small blocks, so that there are some.
+OPTIONS: the command's as JSON. Skeletons are traced in small blocks, so that there are some; large-meshes are those of segments
+that are too large for the memory.
 """
 
 import os
@@ -15,7 +17,7 @@ from typing import Any
 
 
 def main(child: str, count: str, dataset: str, options: str, *files: str) -> None:
-    make = {"meshes": _meshes, "skeletons": _skeletons, "imported": _imported}[child]
+    make = {"meshes": _meshes, "large-meshes": _large_meshes, "skeletons": _skeletons, "imported": _imported}[child]
     _die_renaming(int(count))
     make(Path(dataset), options, [Path(file) for file in files])
 
@@ -25,6 +27,14 @@ def _meshes(dataset: Path, options: str, files: list[Path]) -> None:
     from converters.options import MeshOptions
 
     make_meshes(dataset, MeshOptions.model_validate_json(options), lambda progress: None)
+
+
+def _large_meshes(dataset: Path, options: str, files: list[Path]) -> None:
+    from converters.meshes import conversion, plan
+
+    plan._LARGEST_BLOCK = (32, 32, 32)
+    conversion.room_for_triangles = lambda budget: 1500
+    _meshes(dataset, options, files)
 
 
 def _skeletons(dataset: Path, options: str, files: list[Path]) -> None:
