@@ -185,7 +185,16 @@ def test_it_serves_until_it_is_told_to_stop(start: Start, workers: int, ending: 
     children = workers_of(process, workers) if workers > 1 else []
     os.killpg(process.pid, ending) if ending == signal.SIGINT else process.send_signal(ending)
     printed, logged = process.communicate(timeout=60)
-    assert (process.returncode, printed, logged) == (0, "stopped\n", "")
+    assert (process.returncode, printed) == (0, "stopped\n")
+    pids = [child.pid for child in children] or [process.pid]
+    doing = ("takes requests", "takes no more requests and finishes those that it has", "has finished")
+    started, *told, stopped = [line.split(" INFO app.server: ")[1] for line in logged.splitlines()]
+    assert (started, stopped) == (f"the server starts at {url}, processes: {workers}", "the server has stopped")
+    whole = {pid: [f"process {pid} {what}" for what in doing] for pid in pids}
+    # A worker that had not begun yet has nothing to tell.
+    begun = [pid for pid in pids if whole[pid][0] in told]
+    assert begun
+    assert sorted(told) == sorted(line for pid in begun for line in whole[pid])
     assert not any(child.is_running() for child in children)
 
 
