@@ -1,4 +1,4 @@
-"""Who may use the API, and with which bodies.
+"""Who may use the API and read the metrics, and with which bodies.
 
 `/api` answers only to names that are this machine's own or that it was told: a strange page whose name was made to point here
 (DNS rebinding) is refused, as is any page of another origin, and without CORS headers no other page can read an answer. What
@@ -23,6 +23,7 @@ _HOST = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]+)(?::\d*)?")
 _LARGEST_JSON = 1 << 20
 """Bytes."""
 _TYPES = {"POST": "application/json", "PUT": "application/octet-stream"}
+_GUARDED = ("/api/", "/metrics/")
 _OWN_PAGES = (None, "same-origin", "none")
 """Sec-Fetch-Site of what may ask: this server's pages, and a person who types the address."""
 
@@ -33,6 +34,7 @@ _NEEDED = {
     "/api/thumbnails": {"GET": Right.PUBLIC},
     "/api/session": {"GET": Right.PUBLIC, "POST": Right.PUBLIC, "DELETE": Right.PUBLIC},
     "/api/access": {"GET": Right.READ},
+    "/metrics": {"GET": Right.READ, "HEAD": Right.READ},
 }
 """Path -> method -> the least right that it needs; all else needs that to do everything.
 
@@ -50,7 +52,7 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True)
 class Guard:
-    """Lets pass what may use /api, and answers the rest itself.
+    """Lets pass what may use /api and /metrics, and answers the rest itself.
 
     hosts: names besides the loopback ones, without port; the address of a server that listens everywhere ("0.0.0.0", "::") stands
     for every numeric address.
@@ -62,7 +64,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
-        if scope["type"] != "http" or not f"{scope['path']}/".startswith("/api/"):
+        if scope["type"] != "http" or not f"{scope['path']}/".startswith(_GUARDED):
             await self.app(scope, receive, send)
             return
         method, headers = scope["method"], Headers(scope=scope)
