@@ -3,7 +3,8 @@
 import gzip
 import http.client
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,8 @@ class Answer:
 
     @property
     def decoded(self) -> bytes:
-        return _DECODERS[self.headers["Content-Encoding"]](self.body)
+        """The body as it was before it was packed; that of an answer to HEAD is empty."""
+        return _DECODERS[self.headers["Content-Encoding"]](self.body) if self.body else b""
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,56 @@ class Served:
 
     def ask(self, target: str | bytes, method: str = "GET", **headers: str) -> Answer:
         """Send one request for exactly this target; headers have underscores for hyphens."""
-        raw = target if isinstance(target, bytes) else target.encode()
-        lines = [f"{name.replace('_', '-')}: {value}\r\n".encode("latin-1") for name, value in headers.items()]
         with self.connect() as connection:
-            connection.sendall(
-                b"%s %s HTTP/1.1\r\nHost: here\r\nConnection: close\r\n%s\r\n" % (method.encode(), raw, b"".join(lines))
-            )
+            connection.sendall(request_bytes(target, method, Connection="close", **headers))
             return read_answer(connection, method)
+
+    @contextmanager
+    def line(self) -> Iterator["Line"]:
+        """Keep one connection for many requests."""
+        line = Line(self)
+        try:
+            yield line
+        finally:
+            line.close()
 
     def get(self, name: str, **headers: str) -> Answer:
         """Ask for a file of the dataset lab/vol."""
         return self.ask(f"/data/lab/vol/{name}", **headers)
+
+
+class Line:
+    """A connection that is kept as long as the server keeps it."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._connection: socket.socket | None = None
+
+    def ask(self, target: str | bytes, method: str = "GET", **headers: str) -> Answer:
+        """Send one request; see Served.ask. Raises http.client.IncompleteRead when the answer is broken off."""
+        if self._connection is None:
+            self._connection = self._served.connect()
+        try:
+            self._connection.sendall(request_bytes(target, method, **headers))
+            answer = read_answer(self._connection, method)
+        except BaseException:
+            self.close()
+            raise
+        if answer.headers["Connection"] == "close":
+            self.close()
+        return answer
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+
+def request_bytes(target: str | bytes, method: str, **headers: str) -> bytes:
+    """Return the head of a request, with nothing in it that is not named; headers have underscores for hyphens."""
+    raw = target if isinstance(target, bytes) else target.encode()
+    lines = [f"{name.replace('_', '-')}: {value}\r\n".encode("latin-1") for name, value in headers.items()]
+    return b"%s %s HTTP/1.1\r\nHost: here\r\n%s\r\n" % (method.encode(), raw, b"".join(lines))
 
 
 def read_answer(connection: socket.socket, method: str = "GET") -> Answer:
