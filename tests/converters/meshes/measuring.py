@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import trimesh
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
@@ -50,3 +51,30 @@ def distances(points: NDArray[np.float64], vertices: NDArray[Any], triangles: ND
     many = sampled(vertices, triangles, min(400_000, int(20 * areas / fine**2)), 1)
     found, _ = cKDTree(np.concatenate([many, vertices.astype(np.float64)])).query(points)
     return found
+
+
+def nearest(points: NDArray[np.float64], vertices: NDArray[Any], triangles: NDArray[Any]) -> NDArray[np.float64]:
+    """How far points lie from a surface: from the nearest of the triangles whose middles are near, so never less than it is."""
+    corners = vertices.astype(np.float64)[triangles]
+    lengths = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2)
+    small = _divided(corners, max(2 * float(np.median(lengths)), float(lengths.max()) / 64))
+    _, near = cKDTree(small.mean(axis=1)).query(points, k=min(24, len(small)))
+    found = np.full(len(points), np.inf)
+    for column in near.reshape(len(points), -1).T:
+        closest = trimesh.triangles.closest_point(small[column], points)
+        found = np.minimum(found, np.linalg.norm(closest - points, axis=1))
+    return found
+
+
+def _divided(corners: NDArray[np.float64], longest: float) -> NDArray[np.float64]:
+    """The same triangles, [m, 3, 3], each halved across its longest edge until none has a long one."""
+    done = []
+    while len(corners):
+        lengths = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2)
+        long = lengths.max(axis=1) > longest
+        done.append(corners[~long])
+        first = lengths[long].argmax(axis=1)
+        a, b, c = (corners[long][np.arange(len(first)), (first + k) % 3] for k in range(3))
+        middle = (a + b) / 2
+        corners = np.concatenate([np.stack([a, middle, c], axis=1), np.stack([middle, b, c], axis=1)])
+    return np.concatenate(done)
