@@ -196,3 +196,43 @@ def test_no_chunk_fails_where_the_source_is_being_unpacked_for_longer_than_the_v
         places = np.random.default_rng(8).integers(0, large.shape, (20, 3))
         assert viewer.values("large", 0, places) == [str(large[tuple(place)]) for place in places]
         viewer.assert_panels_filled()
+
+
+@pytest.mark.skipif(not os.environ.get("GLASSINE_SLOW"), reason="takes eleven minutes; set GLASSINE_SLOW=1")
+@pytest.mark.timeout(1800)
+def test_an_image_stays_open_while_its_conversion_takes_more_than_ten_minutes(
+    viewer, serving: Callable[[Path], Any], source: Path, volume: Any, tmp_path: Path
+):
+    root = tmp_path / "served"
+    random = np.random.default_rng(9)
+    with serving(root) as url, converting(source, root / "large") as process:
+        began = time.monotonic()
+        opened(viewer, url, "large")
+        viewer.wait()
+        viewer.assert_panels_filled()
+        assert time.monotonic() - began < 60, "seconds, also on a busy machine"
+        written = [blocks_done(root / "large")]
+        while time.monotonic() < began + 610:
+            a_block_more(process, root / "large")
+            written.append(blocks_done(root / "large"))
+            assert process.poll() is None, "the conversion was over too early"
+            places = random.integers(0, volume.shape, (20, 3))
+            assert viewer.values("large", 0, places) == [str(volume[tuple(place)]) for place in places]
+            viewer.page.wait_for_timeout(8_000)
+        assert len(set(written)) > 20, "it went on all the while"
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(240) == 0
+        viewer.page.wait_for_timeout(10_000)
+        viewer.wait()
+        assert_every_scale(viewer, "large", volume, OFFSET, labels=False)
+        viewer.wait()  # no chunk has failed
+        viewer.assert_panels_filled()
+
+
+def a_block_more(process: "subprocess.Popen[bytes]", dataset: Path) -> None:
+    """Let a conversion go on until it has written a block, and stop it again."""
+    before = blocks_done(dataset)
+    process.send_signal(signal.SIGCONT)
+    while process.poll() is None and blocks_done(dataset) == before:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGSTOP)
