@@ -1,4 +1,4 @@
-"""Datasets of meshes or of skeletons alone, without a volume: what a link shows of them first."""
+"""What a link shows of a dataset first, whatever it holds: a volume, or meshes or skeletons alone."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -8,13 +8,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.links import ModelLayer
+from app.datasets import read_dataset
+from app.links import AnyLayer, Layer, ModelLayer
 from converters.children import SHOWN
 from converters.errors import DatasetError
 from converters.meshes.reading import mesh_kind, open_meshes
 from converters.skeletons.reading import open_skeletons, parse_alone
 from converters.storage.files import read_file
 from formats.errors import InfoError
+
+
+def read_layer(path: Path, name: str) -> AnyLayer:
+    """Return the first look at the dataset in a folder, whatever it holds.
+
+    name: its path below the served root. Raises DatasetError, FormatError.
+    """
+    model = read_model(path, name)
+    if model is not None:
+        return model
+    found = read_dataset(path, name)
+    return Layer(found.name, found.info, found.record, found.selected)
 
 
 def read_model(path: Path, name: str) -> ModelLayer | None:

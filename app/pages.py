@@ -106,7 +106,7 @@ def pages_app(
     Raises OptionError when the viewer is not installed.
     """
     policy = policy or policy_of(root, AccessSettings())
-    service = open_service(root, jobs or JobSettings())
+    service = open_service(root, jobs or JobSettings(), policy.own_grant)
     app = FastAPI(title="glassine", docs_url=None, redoc_url=None, lifespan=_running_queue)
     app.state.streams = IdleStreams()
     app.state.jobs = service

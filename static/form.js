@@ -35,6 +35,11 @@ export class CommandForm {
     return read ? (this.field(read.name).value ?? "") : "";
   }
 
+  /** The text of what is read, be it a source or a dataset that gets more; empty when there is none yet. */
+  get read() {
+    return this.command.arguments.some(({ kind }) => kind === "input") ? this.source : (this.field("dataset")?.value ?? "");
+  }
+
   /** Return the options of a job: what was typed or chosen. */
   values() {
     const typed = Object.fromEntries(this.fields.map((field) => [field.name, field.value]).filter(([, value]) => value !== null));

@@ -5,14 +5,17 @@ import { element, setTextOrHide } from "/static/elements.js";
 
 /** Return the sentence that sums a plan up. */
 export function planSentence(plan) {
-  const cost = `about ${bytes(plan.stored_bytes_about)}, about ${duration(plan.seconds_about)}`;
-  return `${times(plan.shape)} voxels, ${counted(plan.scales.length, "scale")}, ${cost}.`;
+  const parts = [`${times(plan.shape)} voxels`];
+  if (plan.scales) parts.push(counted(plan.scales.length, "scale"));
+  if (plan.blocks) parts.push(counted(plan.blocks, "block"));
+  if (plan.stored_bytes_about) parts.push(`about ${bytes(plan.stored_bytes_about)}`, `about ${duration(plan.seconds_about)}`);
+  return `${parts.join(", ")}.`;
 }
 
 /** Show a plan (of /api/plan) in an element. */
 export function showPlan(panel, plan) {
   const rows = element("dl", {}, ...facts(plan).map(([name, text]) => row(name, text)));
-  panel.replaceChildren(rows, scales(plan.scales), notes(plan.notes));
+  panel.replaceChildren(rows, ...(plan.scales ? [scales(plan.scales)] : []), notes(plan.notes));
 }
 
 /** Show a sentence where the plan would be. */
@@ -24,18 +27,27 @@ export function showInstead(panel, sentence) {
 
 function facts(plan) {
   const channels = plan.num_channels > 1 ? `, ${plan.num_channels} channels` : "";
-  const type = plan.source_dtype === plan.data_type ? plan.data_type : `${plan.source_dtype} → ${plan.data_type}`;
-  const beside = plan.unpacked_bytes > 0 ? [["Beside it", `${bytes(plan.unpacked_bytes)} while it is converted`]] : [];
   return [
+    ...(plan.scale ? [["Scale", plan.scale]] : []),
     ["Shape", `${times(plan.shape)} voxels${channels}`],
     ["Voxel", lengths(plan.resolution)],
+    ...(plan.encoding ? writtenFacts(plan) : []),
+    ...(plan.max_error ? [["Error", `at most ${lengths([plan.max_error])}`], ["Details", counted(plan.lods, "level")]] : []),
+    ...(plan.blocks ? [["Blocks", `${grouped(plan.blocks)} of ${times(plan.block_size)}`]] : []),
+    ...(plan.unpacked_bytes > 0 ? [["Beside it", `${bytes(plan.unpacked_bytes)} while it is converted`]] : []),
+    ...(plan.seconds_about ? [["Time", `about ${duration(plan.seconds_about)}`]] : []),
+    ["Memory", `at most ${bytes(plan.memory_bytes)}, ${counted(plan.workers, "worker")}`],
+  ];
+}
+
+/** Return what is written of a plan that knows it. */
+function writtenFacts(plan) {
+  const type = plan.source_dtype === plan.data_type ? plan.data_type : `${plan.source_dtype} → ${plan.data_type}`;
+  return [
     ["Type", `${plan.type}, ${type}`],
     ["Written as", `${plan.encoding}, ${plan.layout}`],
     ["Chunks", `${grouped(plan.chunks)} of ${times(plan.scales[0].chunk_size)}`],
     ["On disk", `about ${bytes(plan.stored_bytes_about)} in ${grouped(plan.files_about)} files`],
-    ...beside,
-    ["Time", `about ${duration(plan.seconds_about)}`],
-    ["Memory", `at most ${bytes(plan.memory_bytes)}, ${counted(plan.workers, "worker")}`],
   ];
 }
 

@@ -6,7 +6,7 @@ import { planSentence, showInstead, showPlan } from "/static/plan.js";
 import { Unreachable, ask } from "/static/server.js";
 
 const PAUSE = 400; // ms without a change
-const NONE = "Choose a source, and what will be written is told here before anything is.";
+const NONE = "Choose what is read, and what will be done is told here before anything is.";
 
 let planned = null; // what the plan that is shown was asked with, as text
 let asking = new AbortController();
@@ -20,7 +20,7 @@ export const needsPlan = (form) => form.command.plan && JSON.stringify(members(f
 /** Show the plan of a form, if it can have one, in a moment; the one that is there stays so long, for nothing must move. */
 export function planSoon(form, pause = PAUSE) {
   forget(form);
-  if (!form.command.plan || !form.source) showInstead(byId("plan"), NONE);
+  if (!form.command.plan || !form.read) showInstead(byId("plan"), NONE);
   else timer = setTimeout(planNow, pause, form);
 }
 

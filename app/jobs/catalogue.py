@@ -16,8 +16,8 @@ from converters.errors import OptionError
 
 _NO_JOBS = frozenset({"demo", "plan", "link", "view", "serve", "access", "check"})
 """Commands that look, show or serve; every other one makes something and can be a job."""
-PLANNED = "convert"
-"""The command that `plan` tells about."""
+PLANNED = ("convert", "mesh", "skeletonize", "label", "trace")
+"""Commands that decide what they do before they write anything, which a plan tells."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,6 @@ def job_command(name: str) -> JobCommand:
     return _command(name)
 
 
-def planning() -> JobCommand:
-    """Return the command that tells what a conversion would do."""
-    return _command("plan")
-
-
 def described(command: JobCommand) -> dict[str, Any]:
     """Return what a form for a command has to know."""
     told = _told_arguments(command)
@@ -101,7 +96,7 @@ def described(command: JobCommand) -> dict[str, Any]:
     entry = CommandEntry(
         name=command.name,
         help=command.help,
-        plan=command.name == PLANNED,
+        plan=command.name in PLANNED,
         arguments=arguments,
         options=[_option_entry(option) for option in command.form.options],
         json_schema=_schema(command, arguments),

@@ -30,19 +30,19 @@ _EVERY_SECONDS = 0.2
 """Between two lines of progress of one step."""
 _LONGEST_SUMMARY = 20_000
 """Characters."""
-PLAN = "plan"
-"""The command that prints nothing but tells a plan."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a child is to do. read, write: folders that it may; unconfined: without holding it to them.
+    """What a child is to do. planned: tell only what the command would do. read, write: folders that it may.
 
-    pipe: the descriptor that progress goes to. kept: descriptors that its own children do not get.
+    unconfined: without holding it to them. pipe: the descriptor that progress goes to. kept: descriptors that its own children do
+    not get.
     """
 
     command: str
     options: dict[str, Any]
+    planned: bool
     read: tuple[str, ...]
     write: tuple[str, ...]
     network: bool
@@ -145,27 +145,17 @@ def _run(work: Work, teller: Teller) -> dict[str, Any]:
     """Run the command, and return what is told of it beside what it printed."""
     from app.progress import progress_told_to
 
-    if work.command == PLAN:
-        return {"plan": _planned(work.options)}
+    if work.planned:
+        from app.jobs.plans import tell_plan
+
+        members, text = tell_plan(work.command, work.options)
+        print(text)
+        return {"plan": members}
     from app.jobs.catalogue import job_command
 
     with progress_told_to(teller.progress):
         job_command(work.command).run(work.options)
     return {}
-
-
-def _planned(given: dict[str, Any]) -> dict[str, Any]:
-    """Return a plan and print it for a person."""
-    from app.commands.convert import plan_text, planned_members
-    from app.jobs.catalogue import planning
-    from converters.volumes.estimate import estimate
-    from converters.volumes.plan import make_plan
-
-    words, keywords = planning().form.read(given)
-    planned = make_plan(words[0], keywords["options"])
-    cost = estimate(planned)
-    print(plan_text(planned, cost))
-    return planned_members(planned, cost)
 
 
 class _Printed(io.TextIOBase):

@@ -65,8 +65,12 @@ class Places:
         for argument in form.arguments:
             if argument.many or argument.name == "dataset":
                 texts = _texts(argument, given)
-                return self._full(texts[-1]).relative_to(self.root).as_posix() if texts else None
+                return self.name(texts[-1]) if texts else None
         return None
+
+    def name(self, text: str) -> str:
+        """Return the path below the root of an output that was checked."""
+        return self._full(text).relative_to(self.root).as_posix()
 
     def _check_input(self, text: str) -> None:
         if is_url(text):

@@ -1,4 +1,4 @@
-"""What a conversion would do, found out in a confined process: it opens the source."""
+"""What a job would do, found out in a confined process: it opens the source."""
 
 import tempfile
 import threading
@@ -9,8 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from app.jobs.catalogue import PLANNED, planning
-from app.jobs.child import PLAN
+from app.jobs.catalogue import PLANNED, job_command
 from app.jobs.places import Places
 from app.jobs.process import JobProcess, Run, start
 from converters.errors import ConverterError, OptionError
@@ -19,11 +18,13 @@ _SECONDS = 60
 _AT_ONCE = 2
 _TURN_SECONDS = 20
 """How long a request may wait for its turn, in a thread that others could use."""
+_NEW = "planned"
+"""The dataset of a plan that names none."""
 _turns = threading.BoundedSemaphore(_AT_ONCE)
 
 
 class PlanResult(BaseModel):
-    """What `glassine plan` tells: for a program, and as text."""
+    """What a command would do: for a program, and as text."""
 
     plan: dict[str, Any]
     text: str
@@ -38,17 +39,19 @@ def make_plan(command: str, options: dict[str, Any], places: Places) -> PlanResu
 
     What the source or an option makes impossible is an OptionError.
     """
-    if command != PLANNED:
-        raise OptionError(f"there are only plans of {PLANNED}, and none of {command!r}")
-    form = planning().form
-    given = {name: value for name, value in options.items() if name != "dataset"}
+    if command not in PLANNED:
+        raise OptionError(f"there are only plans of {', '.join(PLANNED)}, and none of {command!r}")
+    form = job_command(command).form
+    given = {"dataset": _NEW, **options} if "source" in options else options
     form.read(given)
-    places.check(PLAN, form, given)
+    places.check(command, form, given)
+    if given.get("export") is not None:
+        raise NoPlanError("what is exported is there already; there is nothing to plan")
     if not _turns.acquire(timeout=_TURN_SECONDS):
         raise NoPlanError("other plans are being made; ask again")
     try:
         with tempfile.TemporaryDirectory(prefix="glassine-plan-") as folder:
-            return _told(start(Run(PLAN, given, Path(folder), Path(folder, "log"), writes=False), places))
+            return _told(start(Run(command, given, Path(folder), Path(folder, "log"), planned=True), places))
     finally:
         _turns.release()
 

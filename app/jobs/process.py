@@ -54,7 +54,7 @@ class UnconfinedError(ConverterError):
 class Run:
     """One run of a command. scratch: its folder for temporary files. log: what it prints goes to the end of this file.
 
-    lock: a descriptor that it holds as long as it lives. writes: whether it may write to the served folder.
+    lock: a descriptor that it holds as long as it lives. planned: it tells only what it would do, and may not write.
     """
 
     command: str
@@ -62,7 +62,7 @@ class Run:
     scratch: Path
     log: Path
     lock: int | None = None
-    writes: bool = True
+    planned: bool = False
 
 
 class JobProcess:
@@ -176,8 +176,9 @@ def _work(run: Run, places: Places, pipe: int) -> Work:
     return Work(
         command=run.command,
         options=run.options,
+        planned=run.planned,
         read=tuple(map(str, (places.root, *places.inputs, *home))),
-        write=tuple(map(str, (run.scratch, *caches, *([places.root] if run.writes else [])))),
+        write=tuple(map(str, (run.scratch, *caches, *([] if run.planned else [places.root])))),
         network=places.settings.remote or "://" in str(run.options.get("executor", "")),
         unconfined=places.settings.unconfined and not can_confine(),
         pipe=pipe,

@@ -1,12 +1,12 @@
 """All of jobs that one server process has: where they lie, the queue, and what the routes ask."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from app.datasets import read_dataset
 from app.jobs.catalogue import job_command
 from app.jobs.events import Events
 from app.jobs.job import Job, State
@@ -15,17 +15,25 @@ from app.jobs.process import Run, check_confinement, start
 from app.jobs.queue import Process, Queue
 from app.jobs.store import Store
 from app.jobs.uploads import Uploads
-from app.links import Layer, viewer_link
+from app.links import viewer_link
 from app.settings import JobSettings
 from converters.errors import ConverterError
+from formats.errors import FormatError
 
 _LOG_END = 4_000
 """Characters."""
+_SEEN_BELOW = {"trace": "image"}
+"""Command -> its option that names a dataset which is looked at below the one that it makes."""
+
+Grant = Callable[[str], str]
+"""Gives what stands in front of a dataset's name in a link, so that the viewer may read it."""
+_Version = tuple[int, int]
+"""Times at which a dataset's info and folder were changed: others when the dataset is another one."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """The jobs and uploads of a served folder."""
+    """The jobs and uploads of a served folder. grant: for the links of jobs."""
 
     places: Places
     folder: Path
@@ -33,6 +41,7 @@ class Service:
     queue: Queue
     uploads: Uploads
     events: Events
+    grant: Grant
 
     def close(self) -> None:
         """End what runs and let another process have the queue."""
@@ -80,28 +89,40 @@ class Service:
             return ""
 
     def linked(self, job: Job, base_url: str) -> Job:
-        """Return a job that is done with the link that opens its dataset, where there is something to open."""
+        """Return a job that is done with the link that opens what it made, where there is something to open."""
         if job.state != State.DONE or job.dataset is None:
             return job
-        folder = self.places.root / job.dataset
-        try:
-            version = (folder / "info").stat().st_mtime_ns
-        except OSError:
+        names = [job.dataset]
+        below = job.options.get(_SEEN_BELOW.get(job.command, ""))
+        if isinstance(below, str):
+            names.append(self.places.name(below))
+        versions = {name: version for name in names if (version := _version(self.places.root / name)) is not None}
+        if job.dataset not in versions:
             return job
-        return job.model_copy(update={"link": _link(folder, job.dataset, base_url, version)})
+        shown = tuple((name, self.grant(name), version) for name, version in versions.items())
+        return job.model_copy(update={"link": _link(self.places.root, shown, base_url)})
+
+
+def _version(folder: Path) -> _Version | None:
+    try:
+        return (folder / "info").stat().st_mtime_ns, folder.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 @lru_cache(maxsize=4096)
-def _link(folder: Path, name: str, base_url: str, version: int) -> str | None:
-    """Return the link that opens a dataset, None where the viewer cannot. version: another one when the dataset is."""
-    try:
-        found = read_dataset(folder, name)
-    except ConverterError:
-        return None
-    return viewer_link([Layer(found.name, found.info, found.record, found.selected)], base_url)
+def _link(root: Path, datasets: tuple[tuple[str, str, _Version], ...], base_url: str) -> str | None:
+    """Return the link that opens datasets together (names, grants), None where the viewer cannot open any."""
+    from app.models import read_layer  # which imports the decoders of meshes: a server starts without
+
+    layers = []
+    for name, grant, _ in datasets:
+        with suppress(ConverterError, FormatError, OSError):
+            layers.append(replace(read_layer(root / name, name), grant=grant))
+    return viewer_link(layers, base_url) if layers else None
 
 
-def open_service(root: Path, settings: JobSettings) -> Service:
+def open_service(root: Path, settings: JobSettings, grant: Grant) -> Service:
     """Return the jobs and uploads of a served folder; nothing is made in it before there is one."""
     places = places_of(root, settings)
     folder = places.root / JOBS
@@ -111,4 +132,4 @@ def open_service(root: Path, settings: JobSettings) -> Service:
 
     store = Store(folder)
     queue = Queue(folder, store, start_process, settings.at_once)
-    return Service(places, folder, store, queue, Uploads(places.root, settings.upload_limit), Events())
+    return Service(places, folder, store, queue, Uploads(places.root, settings.upload_limit), Events(), grant)

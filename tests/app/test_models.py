@@ -10,10 +10,12 @@ import pytest
 import trimesh
 
 from app.cli import run
-from app.models import read_model
+from app.links import Layer, ModelLayer
+from app.models import read_layer, read_model
 from converters.errors import DatasetError
 from converters.meshes.importing import import_meshes
-from converters.options import ImportMeshOptions
+from converters.options import ConvertOptions, ImportMeshOptions
+from converters.volumes.conversion import convert
 from formats.skeletons.encoded import encode_skeleton
 from formats.skeletons.skeleton import Skeleton
 
@@ -60,6 +62,18 @@ def test_what_is_no_model_is_left_to_others(tmp_path: Path) -> None:
     assert read_model(tmp_path, "nothing") is None
     (tmp_path / "info").write_text('{"type": "image"}')
     assert read_model(tmp_path, "volume") is None
+
+
+def test_a_layer_is_made_of_whatever_a_dataset_holds(tmp_path: Path) -> None:
+    np.save(tmp_path / "grey.npy", np.zeros((4, 5, 6), np.uint8))
+    options = ConvertOptions(axes="xyz", resolution=(8, 8, 8), executor="serial")
+    convert(tmp_path / "grey.npy", tmp_path / "grey", options, lambda progress: None)
+    volume, model = read_layer(tmp_path / "grey", "lab/grey"), read_layer(nuclei(tmp_path, 1), "lab/nuclei")
+    assert isinstance(volume, Layer)
+    assert isinstance(model, ModelLayer)
+    assert (volume.name, volume.info.scales[0].size, model.name, model.selected) == ("lab/grey", (4, 5, 6), "lab/nuclei", (1,))
+    with pytest.raises(DatasetError, match="no dataset, there is no file `info` in it"):
+        read_layer(tmp_path, "nothing")
 
 
 def test_a_dataset_that_holds_nothing_or_is_damaged_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

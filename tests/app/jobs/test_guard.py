@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -59,6 +60,7 @@ BODIES = {
 }
 
 
+@cache
 def requests() -> list[tuple[str, str]]:
     """Return a method and path for each route below /api, and for one that is none."""
     found = {("GET", "/api/none"), ("OPTIONS", "/api/jobs"), ("POST", "/api/datasets"), ("HEAD", "/api/uploads/mine")}

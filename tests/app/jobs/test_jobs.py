@@ -1,9 +1,12 @@
 """Jobs over HTTP from their beginning to their end, with real processes."""
 
+import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import numpy as np
@@ -11,7 +14,8 @@ import psutil
 import pytest
 import trimesh
 
-from app.jobs.catalogue import job_commands
+from app.jobs.catalogue import PLANNED, job_commands
+from app.jobs.plans import _PLANS
 from app.settings import JobSettings, read_job_settings
 from converters.errors import OptionError
 from tests.app.jobs.conftest import confined, converting, served, wait_for, wait_until_ended, write_scan
@@ -182,9 +186,9 @@ def test_so_many_run_at_once_and_the_rest_in_their_order(root: Path) -> None:
         (
             "POST",
             "/api/plan",
-            b'{"command": "mesh", "options": {"dataset": "a"}}',
+            b'{"command": "import-mesh", "options": {"files": ["a.stl", "b"]}}',
             422,
-            "there are only plans of convert, and none",
+            "there are only plans of convert, mesh, skeletonize, label, trace, and none of 'import-mesh'",
         ),
         ("POST", "/api/plan", b'{"command": "convert", "options": {"source": "no.nii"}}', 422, "no.nii: no such file"),
         ("POST", "/api/jobs", b'{"command": "' + b"x" * (1 << 20) + b'"}', 413, "a body of JSON has at most 1048576 bytes here"),
@@ -255,31 +259,89 @@ def test_a_job_hands_its_work_to_a_cluster_that_the_server_was_told(root: Path, 
     assert (root / "brain" / "info").is_file()
 
 
-def test_every_command_runs_as_a_job(client: httpx.Client, root: Path) -> None:
+# Every command ------------------------------------------------------------------------------------------------------------------
+
+GREY = {"source": "grey.npy", "resolution": [8, 8, 8], "threshold": "100", "executor": "serial"}
+GIVEN: dict[str, dict[str, Any]] = {
+    "convert": {"source": "labels.npy", "dataset": "seg", "resolution": [8, 8, 8]},
+    "mesh": {"dataset": "seg", "executor": "serial"},
+    "skeletonize": {"dataset": "seg", "swc": "swc", "dust_threshold": 10, "executor": "serial"},
+    "import-mesh": {"files": ["7.stl", "balls"]},
+    "import-skeleton": {"files": ["8.swc", "trees"]},
+    "label": {**GREY, "dataset": "labelled"},
+    "trace": {**GREY, "dataset": "traced", "image": "grey"},
+}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Path]]:
+    """A server with a source for each command. Its jobs find what other runs compiled: that takes longer than all the rest."""
+    root = tmp_path_factory.mktemp("lab")
     labels = np.zeros((40, 40, 40), np.uint32)
     labels[4:12, 4:12, 2:38] = 1
     labels[20:30, 20:30, 5:35] = 2
     np.save(root / "labels.npy", labels)
     np.save(root / "grey.npy", (labels > 0).astype(np.uint8) * 200)
-    trimesh.creation.icosphere(radius=300).export(root / "7.stl")
+    trimesh.creation.icosphere(subdivisions=2, radius=300).export(root / "7.stl")
     (root / "8.swc").write_text("1 1 0.1 0.1 0.1 0.01 -1\n2 3 0.2 0.1 0.1 0.01 1\n")
-    given: dict[str, dict[str, Any]] = {
-        "convert": {"source": "labels.npy", "dataset": "seg", "resolution": [8, 8, 8]},
-        "mesh": {"dataset": "seg"},
-        "skeletonize": {"dataset": "seg", "swc": "swc", "dust_threshold": 10},
-        "import-mesh": {"files": ["7.stl", "balls"]},
-        "import-skeleton": {"files": ["8.swc", "trees"]},
-        "label": {"source": "grey.npy", "dataset": "labelled", "resolution": [8, 8, 8], "threshold": "100"},
-        "trace": {"source": "grey.npy", "dataset": "traced", "resolution": [8, 8, 8], "threshold": "100"},
-    }
-    assert sorted(given) == sorted(job_commands())
+    with served(root, JobSettings(cache=Path(__file__).parents[3] / ".pytest_cache")) as client:
+        yield client, root
+
+
+@pytest.fixture(scope="module")
+def jobs(lab: tuple[httpx.Client, Path]) -> dict[str, dict[str, Any]]:
+    """A job of each command, ended."""
+    client, _ = lab
     numbers = {
         command: client.post("/api/jobs", json={"command": command, "options": options}).json()["id"]
-        for command, options in given.items()
+        for command, options in GIVEN.items()
     }
-    for command, number in numbers.items():
-        job = wait_until_ended(client, number)
+    return {command: wait_until_ended(client, number) for command, number in numbers.items()}
+
+
+def test_every_command_runs_as_a_job(lab: tuple[httpx.Client, Path], jobs: dict[str, dict[str, Any]]) -> None:
+    client, root = lab
+    assert sorted(jobs) == sorted(job_commands())
+    for command, job in jobs.items():
         assert job["state"] == "done", f"{command}: {job['error']}: {job['log']}"
         assert job["summary"]
     assert sorted(path.name for path in (root / "swc").iterdir()) == ["1.swc", "2.swc"]
     assert client.get("/data/seg/info").json()["mesh"]
+
+
+def opened(job: dict[str, Any]) -> list[str]:
+    """Return the datasets that a job's link opens."""
+    layers = json.loads(unquote(job["link"]).split("#!")[1])["layers"]
+    return [layer["source"]["url"].partition("/data/")[2] for layer in layers]
+
+
+def test_what_a_job_made_is_opened_by_its_link_whatever_it_is(jobs: dict[str, dict[str, Any]]) -> None:
+    assert {command: opened(job) for command, job in jobs.items()} == {
+        "convert": ["seg"], "mesh": ["seg"], "skeletonize": ["seg"], "import-mesh": ["balls"], "import-skeleton": ["trees"],
+        "label": ["labelled"], "trace": ["grey", "traced"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("command", PLANNED)
+def test_what_a_command_would_do_is_told_and_nothing_is_written(
+    lab: tuple[httpx.Client, Path], jobs: dict[str, dict[str, Any]], command: str
+) -> None:
+    client, root = lab
+    before = sorted(root.rglob("*"))
+    options = {name: value for name, value in GIVEN[command].items() if name != "dataset" or "source" not in GIVEN[command]}
+    answer = client.post("/api/plan", json={"command": command, "options": options})
+    assert answer.status_code == 200, answer.text
+    plan = answer.json()["plan"]
+    assert (plan["shape"], plan["resolution"], plan["workers"] >= 1) == ([40, 40, 40], [8, 8, 8], True)
+    assert "\nmemory  at most " in answer.json()["text"]
+    assert sorted(root.rglob("*")) == before
+
+
+def test_there_is_a_plan_of_every_command_that_says_so() -> None:
+    assert set(_PLANS) == set(PLANNED)
+
+
+def test_what_is_there_already_needs_no_plan(client: httpx.Client) -> None:
+    answer = client.post("/api/plan", json={"command": "mesh", "options": {"dataset": "seg", "export": "out"}})
+    said = "what is exported is there already; there is nothing to plan"
+    assert (answer.status_code, answer.json()["detail"]) == (503, said)
