@@ -9,7 +9,7 @@ from app.amounts import amount, lengths, voxels
 from app.jobs.catalogue import job_command
 from converters.budget import Budget, budget_of
 from converters.executor import open_executor
-from converters.options import ConvertOptions, MeshOptions, RunOptions
+from converters.options import ConvertOptions, MeshOptions
 from formats.grid import Triple
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _convert(words: Sequence[Any], options: ConvertOptions) -> Told:
 def _label(words: Sequence[Any], options: "LabelOptions") -> Told:
     from converters.labels.plan import make_label_plan
 
-    return _labelling(make_label_plan(words[0], options, _budget(options)))
+    return _labelling(make_label_plan(words[0], options, _budget(options.memory, options.executor)))
 
 
 def _trace(words: Sequence[Any], options: "TraceOptions") -> Told:
@@ -55,7 +55,7 @@ def _trace(words: Sequence[Any], options: "TraceOptions") -> Told:
 
     source = open_source(words[0], source_options(reading_options(options)))
     labelling = label_options(options, source.geometry.resolution)
-    return _labelling(make_label_plan(words[0], labelling, _budget(options)))
+    return _labelling(make_label_plan(words[0], labelling, _budget(options.memory, options.executor)))
 
 
 def _labelling(plan: "LabelPlan") -> Told:
@@ -89,7 +89,7 @@ def _labelling(plan: "LabelPlan") -> Told:
 def _mesh(words: Sequence[Any], options: MeshOptions) -> Told:
     from converters.meshes.plan import make_mesh_plan
 
-    plan = make_mesh_plan(words[0], options, _budget(options))
+    plan = make_mesh_plan(words[0], options, _budget(options.memory, options.executor))
     scale, blocks = plan.scale, len(plan.blocks())
     members = {
         **_volume(words[0], scale.key, scale.size, scale.resolution),
@@ -109,7 +109,7 @@ def _mesh(words: Sequence[Any], options: MeshOptions) -> Told:
 def _skeletonize(words: Sequence[Any], options: "SkeletonizeOptions") -> Told:
     from converters.skeletons.plan import make_skeleton_plan
 
-    plan = make_skeleton_plan(words[0], options, _budget(options))
+    plan = make_skeleton_plan(words[0], options, _budget(options.memory, options.executor))
     scale = plan.scale
     members = {
         **_volume(words[0], scale.key, scale.size, scale.resolution),
@@ -132,9 +132,9 @@ _PLANS: Mapping[str, Callable[[Sequence[Any], Any], Told]] = {
 }
 
 
-def _budget(options: RunOptions) -> Budget:
-    with open_executor(options.executor) as executor:
-        return budget_of(options.memory, executor)
+def _budget(memory: str | None, executor: str) -> Budget:
+    with open_executor(executor) as opened:
+        return budget_of(memory, opened)
 
 
 def _volume(dataset: Path, key: str, shape: Triple, resolution: tuple[float, float, float]) -> dict[str, Any]:
