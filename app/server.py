@@ -51,6 +51,8 @@ _CHECK_TICKS = 10
 """Tenths of a second between two looks at what connections wait for."""
 _EARLY_SECONDS = 5
 """A worker that ends sooner than this would end again and again."""
+_NEARBY = ["127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]
+"""Addresses of this machine and of networks without a way to the outside."""
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
 
 _log = logging.getLogger(__name__)
@@ -118,8 +120,9 @@ def create_app(
     """
     policy = policy_of(root, access or AccessSettings())
     pages = pages_app(root, hosts, jobs, policy)
-    # Behind a proxy on this machine the links begin with the scheme that the browser knows.
-    pages.add_middleware(ProxyHeadersMiddleware, trusted_hosts=["127.0.0.1", "::1"])
+    # Behind a proxy nearby, in another container perhaps, the links begin with the scheme that the browser knows. Who lies about
+    # it gets links of no use.
+    pages.add_middleware(ProxyHeadersMiddleware, trusted_hosts=_NEARBY)
     previews = Previews() if previewing else None
     data, flat = _gated(previewed_app(root, previews), policy), _gated(flat_app(root), policy)
     return Site(data, flat, Question(policy), pages, previews, Health(root))

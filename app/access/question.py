@@ -4,7 +4,8 @@
 and Origin are the request's own. 204: it may be answered; 401: not. Two more headers say what belongs to the answer:
 `X-Glassine-Origin`, the value of Access-Control-Allow-Origin or `-` for none, and `X-Glassine-Cache`, that of Cache-Control.
 
-The answer is about the folder of the path, with its grant: a proxy may keep it for some seconds for all that lies there.
+The answer is about that path, with its grant. Chunks have no rules of their own: a proxy may ask about their folder, with a slash
+at its end, and keep the answer for some seconds for all of them.
 """
 
 import os
@@ -55,10 +56,9 @@ class Question:
 
     def _verdict(self, target: bytes, scope: Scope) -> Verdict:
         path = os.fsdecode(unquote_to_bytes(target.partition(b"#")[0].partition(b"?")[0]))
-        folder = path.rpartition("/")[0]
-        prefix = next((prefix for prefix in _PREFIXES if f"{folder}/".startswith(f"{prefix}/")), None)
+        prefix = next((prefix for prefix in _PREFIXES if path.startswith(f"{prefix}/")), None)
         # A proxy may take `/a/../b` or `//b` for `/b`: about such a path nothing is known here.
-        if prefix is None or not is_servable(f"{split_grant(folder.removeprefix(prefix))[1]}/x"):
+        if prefix is None or not is_servable(f"{split_grant(path.removeprefix(prefix))[1].removesuffix('/')}/x"):
             refusal = None if self.policy.right(scope["headers"]) >= Right.READ else NEEDS_RIGHT
             return Verdict(refusal, path, is_private=True)
-        return self.policy.judge(f"{folder.removeprefix(prefix)}/", scope["headers"])
+        return self.policy.judge(path.removeprefix(prefix), scope["headers"])

@@ -1,5 +1,6 @@
 """The server as a whole: what it answers, addresses, several processes, and how it ends."""
 
+import asyncio
 import http.client
 import logging
 import os
@@ -71,6 +72,26 @@ def test_links_begin_with_what_the_browser_asked_a_proxy_on_this_machine(folder:
     with running(app) as url:
         httpx.get(f"{url}/seen", headers={"X-Forwarded-Proto": "https", "Host": "lab.example"}, trust_env=False)
     assert seen == ["https://lab.example/"]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "scheme"), [("172.18.0.3", "https"), ("192.168.1.9", "https"), ("fd00::3", "https"), ("203.0.113.7", "http")]
+)
+def test_a_proxy_nearby_is_believed(folder: Path, proxy: str, scheme: str) -> None:
+    seen = []
+    app = create_app(folder)
+
+    @app.pages.get("/seen")
+    def note(request: Request) -> None:
+        seen.append(str(request.base_url))
+
+    async def ask() -> None:
+        transport = httpx.ASGITransport(app=app.pages, client=(proxy, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://lab.example") as client:
+            await client.get("/seen", headers={"X-Forwarded-Proto": "https"})
+
+    asyncio.run(ask())
+    assert seen == [f"{scheme}://lab.example/"]
 
 
 def test_api_answers_to_the_hosts_that_it_was_told(folder: Path) -> None:

@@ -181,8 +181,8 @@ def folder() -> Iterator[Path]:
 
 def write_datasets(root: Path) -> None:
     """Write a dataset for each state; all below open/ is public."""
-    rules = {"default": "private", "datasets": {"open": "public"}}
-    write_files(root, {".glassine/access.json": json.dumps(rules).encode()})
+    rules = {"default": "private", "datasets": {"open": "public", "open/scan.nii": "private"}}
+    write_files(root, {".glassine/access.json": json.dumps(rules).encode(), "open/scan.nii": PLAIN, "open/other.nii": PLAIN})
     stored = {kind.file: kind.pack(kind.body) for kind in KINDS.values()}
     info = KINDS["info"].body
     write_files(root / "open/present", stored)
@@ -455,6 +455,14 @@ def spellings(path: str) -> list[str]:
         f"/static/..%2f..%2fdata{path}",
         f"/access{path}",
     ]
+
+
+def test_a_file_may_have_a_rule_of_its_own(pair: Pair) -> None:
+    for line in (pair.app, pair.nginx):
+        for _ in range(2):
+            assert line.ask("/data/open/other.nii").status == 200
+            assert line.ask("/data/open/scan.nii").status == 401
+            assert line.ask("/data/open/scan.nii", Authorization=f"Bearer {TOKEN}").body == PLAIN
 
 
 GIBIBYTE = 1 << 30
