@@ -4,6 +4,7 @@
 """
 
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -54,13 +55,21 @@ class UnexpectedError(Exception):
 def read_json(data: bytes) -> Any:
     """Return what an info holds, JSON in UTF-8. Raises InfoError."""
     try:
-        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise InfoError(f"info: not JSON in UTF-8 ({error})") from error
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    # Python makes 1e999 infinity, which nothing may write again.
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:40]} is larger than any number that programs take")
+    return value
 
 
 def string(value: Any) -> str:

@@ -149,7 +149,8 @@ def _check_tags(members: Members, values: list[Any], tags: tuple[str, ...] | Non
         return
     if len(tags) > _MOST_TAGS:
         raise InfoError(f"{members.where}: {len(tags)} tags, expected at most {_MOST_TAGS}")
-    if len(members.left.get("tag_descriptions", tags)) != len(tags):
+    told = members.left.get("tag_descriptions", tags)
+    if not isinstance(told, list | tuple) or len(told) != len(tags):
         raise InfoError(f"{members.where}: not as many tag_descriptions as tags, expected {len(tags)}")
     for value in values:
         if not all(before < after for before, after in pairwise((-1, *value, len(tags)))):

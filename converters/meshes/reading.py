@@ -26,6 +26,7 @@ from formats.sharding.lookup import MinishardIndex, read_data, read_minishard_in
 LARGEST_MANIFEST = 1 << 28
 """Bytes."""
 _KEPT_INDICES = 32
+_LARGEST_ID = (1 << 64) - 1
 _INDEX, _MANIFEST, _PACKED, _SHARD = ".index", ":0", ".gz", ".shard"
 
 
@@ -85,7 +86,7 @@ class MeshReader:
         fragments = [(name, storage.get(_checked_name(name))) for name in names]
         for name, data in fragments:
             if data is None:
-                raise DatasetError(f"its fragment {name} is not there")
+                raise DatasetError(f"its fragment {name!r} is not there")
         return joined([legacy.decode_fragment(data) for _, data in fragments if data is not None])
 
     def _fragment_names(self, segment: int) -> list[str] | None:
@@ -104,7 +105,8 @@ class MeshReader:
             raise DatasetError(
                 f"{length} bytes of fragments are expected from byte {found.begin + begin} of {found.file} on, it {have}"
             )
-        mesh = decode_level(found.manifest, bytes(begin) + data, lod, info.vertex_quantization_bits)
+        # Where nothing is to be read, the file need not be as long as its manifest tells.
+        mesh = decode_level(found.manifest, bytes(begin if length else 0) + data, lod, info.vertex_quantization_bits)
         return _transformed(mesh, info.transform)
 
     def _find(self, info: MultiresMeshInfo, segment: int) -> StoredObject | None:
@@ -143,7 +145,9 @@ class MeshReader:
             if sharding is not None and name.endswith(_SHARD):
                 yield from self._shard_ids(sharding, name)
             elif sharding is None and re.fullmatch(rf"[0-9]{{1,20}}{re.escape(ending)}", name.removesuffix(_PACKED)):
-                yield int(name.removesuffix(_PACKED).removesuffix(ending))
+                segment = int(name.removesuffix(_PACKED).removesuffix(ending))
+                if segment <= _LARGEST_ID:
+                    yield segment
 
     def _shard_ids(self, sharding: Sharding, name: str) -> Iterator[int]:
         try:

@@ -1,6 +1,7 @@
 """Skeletons of a dataset, read back as the viewer finds them."""
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from converters.errors import DatasetError
 from converters.storage.any_layout import AnyLayoutStorage
 from converters.storage.files import read_file
 from formats.errors import FormatError, InfoError
+from formats.info import Sharding
 from formats.members import read_json
 from formats.sharding.ids import shard_name
 from formats.sharding.lookup import read_entry, read_minishard_index
@@ -20,7 +22,8 @@ from formats.skeletons.skeleton import Skeleton
 
 _LARGEST = 1 << 32
 """Bytes that a skeleton may have when it is unpacked."""
-_PACKED = ".gz"
+_PACKED, _SHARD = ".gz", ".shard"
+_HEXADECIMAL = re.compile(r"[0-9a-f]{1,16}")
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,17 @@ class SkeletonReader:
         sharding = self.info.sharding
         assert sharding is not None
         get_range = AnyLayoutStorage(self.folder).get_range
-        for shard in range(1 << sharding.shard_bits):
-            if not (self.folder / shard_name(shard, sharding)).is_file():
-                continue
+        for shard in self._shards(sharding):
             for minishard in range(1 << sharding.minishard_bits):
                 index = read_minishard_index(get_range, (shard, minishard), sharding)
                 yield from () if index is None else np.asarray(index.ids).tolist()
+
+    def _shards(self, sharding: Sharding) -> list[int]:
+        """Return the numbers of the shards that are there, ascending; an info may tell of more than anybody can look for."""
+        stems = (name.removesuffix(_SHARD) for name in os.listdir(self.folder) if name.endswith(_SHARD))
+        found = {int(stem, 16): stem for stem in stems if _HEXADECIMAL.fullmatch(stem)}
+        named = (number for number, stem in found.items() if shard_name(number, sharding) == stem + _SHARD)
+        return sorted(number for number in named if not number >> sharding.shard_bits)
 
 
 def read_skeleton_info(folder: Path) -> SkeletonInfo:

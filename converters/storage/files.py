@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 from converters.errors import DiskFullError
 
-ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-"""What opening a file raises where there is none."""
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError)
+"""What opening a file raises where there is none; ValueError: for a name that no file can have."""
 
 LARGEST_OBJECT = 1 << 32
 """Bytes that a stored object may grow to when it is decompressed."""
@@ -77,8 +77,12 @@ def read_range(path: Path | str, start: int, length: int) -> bytes | None:
     """Return length bytes of a file from start on, fewer at its end, None when there is no such file."""
     try:
         with open(path, "rb") as file:
+            # Memory for all that is asked for is taken before it is read, and a stranger's index may have told the length.
+            there = os.fstat(file.fileno()).st_size - start
+            if there <= 0:
+                return b""
             file.seek(start)
-            return file.read(length)
+            return file.read(min(length, there))
     except ABSENT:
         return None
 

@@ -188,7 +188,7 @@ def decode_draco(data: bytes) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
         raise DecodeError(f"a fragment of {len(data)} bytes with points and no triangles")
     points, triangles = np.asarray(mesh.points), np.asarray(mesh.faces).astype(np.uint32)
     if points.ndim != 2 or points.shape[1] != 3 or (triangles.size and int(triangles.max()) >= len(points)):
-        raise DecodeError(f"a fragment whose triangles and {len(points)} positions do not fit")
+        raise DecodeError(f"a fragment whose triangles and positions {points.shape} do not fit")
     if not ((points >= 0) & (points < 1 << max(QUANTIZATION_BITS)) & (points == np.rint(points))).all():
         raise DecodeError(f"a fragment with positions that are no whole numbers from 0 to {(1 << max(QUANTIZATION_BITS)) - 1}")
     return points.astype(np.int32), triangles

@@ -315,8 +315,8 @@ def test_a_long_value_is_shortened_in_the_message() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{", b"\xff\xfe", b'{"num_channels": NaN}', b"[" * 100_000, b"<html>", b'{"a": 1' + b"0" * 5000 + b"}",
-     encoded(MEMBERS).decode().encode("utf-16")],
+    [b"", b"{", b"\xff\xfe", b'{"num_channels": NaN}', b'{"rois": 1e999}', b"[" * 100_000, b"<html>",
+     b'{"a": 1' + b"0" * 5000 + b"}", encoded(MEMBERS).decode().encode("utf-16")],
 )  # fmt: skip
 def test_what_is_no_json_is_refused(data: bytes) -> None:
     with pytest.raises(InfoError, match=r"^info: not JSON in UTF-8"):

@@ -103,6 +103,10 @@ def test_an_info_without_inline_properties() -> None:
             "info: property t: not as many tag_descriptions as tags, expected 1",
         ),
         (
+            info(properties=[{"id": "t", "type": "tags", "tags": ["a"], "tag_descriptions": 1, "values": [[0], []]}]),
+            "info: property t: not as many tag_descriptions as tags, expected 1",
+        ),
+        (
             info(properties=[{"id": "t", "type": "tags", "tags": ["a"] * 65537, "values": [[0], []]}]),
             "info: property t: 65537 tags, expected at most 65536",
         ),

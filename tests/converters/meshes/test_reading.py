@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -209,13 +210,15 @@ MANIFEST, FRAGMENTS = multires_object(7)
     ("files", "said"),
     [
         ({"7:0": b"{"}, "segment 7: a mesh manifest that is not JSON"),
-        ({"7:0": b'{"fragments": ["x"]}'}, "segment 7: its fragment x is not there"),
+        ({"7:0": b'{"fragments": ["x"]}'}, "segment 7: its fragment 'x' is not there"),
         ({"7:0": b'{"fragments": ["../info"]}'}, "segment 7: its fragment '../info' lies outside the folder of the meshes"),
         ({"7:0": b'{"fragments": ["/etc/hostname"]}'}, "segment 7: its fragment '/etc/hostname' lies outside the folder"),
         (
             {"7:0": b'{"fragments": ["x"]}', "x": fragment(0)[:-1]},
             "segment 7: a mesh fragment of 51 bytes, expected 40 for 3 vertices",
         ),
+        ({"7:0": b'{"fragments": ["a\\u0000b"]}'}, r"segment 7: its fragment 'a\x00b' is not there"),
+        ({"7:0": b'{"fragments": ["\\ud800"]}'}, r"segment 7: its fragment '\ud800' is not there"),
         ({}, "segment 7: has no mesh"),
     ],
 )
@@ -247,6 +250,22 @@ def test_multires_meshes_that_are_refused(files: dict[str, bytes], members: dict
         reader.read(7)
     assert str(caught.value).startswith(f"{tmp_path}: segment 7: ")
     assert said in str(caught.value)
+
+
+def test_no_memory_is_taken_for_what_a_manifest_only_tells(tmp_path: Path):
+    nodes = 1 << 14
+    positions = [(n, 0, 0) for n in range(nodes)]
+    manifest = struct.pack("<6fI2f6f2I", 1, 1, 1, 0, 0, 0, 2, 1, 2, *[0] * 6, nodes, 1)
+    manifest += np.array(positions, "<u4").T.tobytes() + b"\xff" * 4 * nodes + bytes(16)
+    reader = open_meshes(multires(tmp_path, {"7.index": manifest, "7": b"short"}))
+    assert len(reader.read(7, 1).vertices) == 0
+    with pytest.raises(DatasetError, match=f"{nodes * 0xFFFFFFFF} bytes of fragments are expected from byte 0 of 7 on, it has 5"):
+        reader.read(7, 0)
+
+
+def test_a_name_of_more_than_64_bits_is_no_segments(tmp_path: Path):
+    files = {f"{number}.index": MANIFEST for number in (7, (1 << 64) - 1, 1 << 64, 10**20 - 1)}
+    assert open_meshes(multires(tmp_path, files)).segments().tolist() == [7, (1 << 64) - 1]
 
 
 def test_a_manifest_of_a_shard_that_tells_of_bytes_before_the_file(tmp_path: Path):

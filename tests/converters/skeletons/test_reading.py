@@ -1,5 +1,6 @@
 """Skeletons read back, and what is told of damaged ones."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,18 @@ def test_a_shard_whose_index_is_damaged(tmp_path: Path) -> None:
     damaged(tmp_path / "made", lambda data: data[:16])
     with pytest.raises(DatasetError, match=f"^{tmp_path / 'made'}: "):
         open_skeletons(tmp_path / "made").segments()
+
+
+def test_only_shards_that_are_there_are_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "5.swc").write_text(SWC)
+    import_skeletons([tmp_path / "5.swc"], tmp_path / "made", ImportSkeletonOptions(unit="nm", layout="sharded"))
+    members = json.loads((tmp_path / "made" / "info").read_text())
+    members["sharding"] |= {"minishard_bits": 0, "shard_bits": 64}
+    (tmp_path / "made" / "info").write_text(json.dumps(members))
+    shard = (tmp_path / "made" / "0.shard").rename(tmp_path / "made" / "00000000000000ff.shard")
+    for name in ("ff.shard", "00000000000000FF.shard", "x.shard", "0" * 17 + ".shard"):
+        (tmp_path / "made" / name).write_bytes(shard.read_bytes()[:3])
+    assert open_skeletons(tmp_path / "made").segments() == [5]
 
 
 def test_no_skeletons(tmp_path: Path) -> None:

@@ -35,6 +35,19 @@ def test_of_several_the_one_that_the_server_answers_with(tmp_path: Path) -> None
         assert AnyLayoutStorage(tmp_path).get(NAME) == place.encode()
 
 
+@pytest.mark.parametrize("name", ["8_8_40/a\0b", "\ud800"])
+def test_a_name_that_no_file_can_have_is_absent(tmp_path: Path, name: str) -> None:
+    storage = AnyLayoutStorage(tmp_path)
+    assert (storage.get(name), storage.get_range(name, 0, 1), storage.exists(name)) == (None, None, False)
+
+
+def test_a_part_is_no_longer_than_what_is_there(tmp_path: Path) -> None:
+    put(tmp_path, "0.shard", b"0123456789")
+    get_range = AnyLayoutStorage(tmp_path).get_range
+    assert get_range("0.shard", 8, 1 << 60) == b"89"
+    assert get_range("0.shard", 1 << 60, 1 << 60) == b""
+
+
 def test_what_is_no_chunk_lies_under_its_own_name(tmp_path: Path) -> None:
     put(tmp_path, "8_8_40/2a.shard", b"0123456789")
     put(tmp_path, "info.gz", b"{}")

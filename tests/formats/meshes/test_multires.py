@@ -190,6 +190,9 @@ def test_what_is_no_fragment_is_refused() -> None:
             decode_draco(data[:length])
     with pytest.raises(DecodeError, match="with points and no triangles"):
         decode_draco(DracoPy.encode(CORNERS))
+    # A mesh without any attribute.
+    with pytest.raises(DecodeError, match=r"a fragment whose triangles and positions \(\) do not fit"):
+        decode_draco(bytes.fromhex("445241434f02020101000000040400030000002f010000"))
     triangles = np.array(SURFACES["closed"], np.uint32)
     for wrong in CORNERS + np.int32(1), CORNERS - np.int32(1), CORNERS * np.float32(0.3):
         with pytest.raises(DecodeError, match="no whole numbers from 0 to 65535"):
