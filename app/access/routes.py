@@ -67,7 +67,7 @@ def access_routes(root: Path, policy: Policy) -> APIRouter:
         response.headers.update(_NO_STORE)
         if policy.tokens is None:
             return _state(policy, Right.WRITE, None)
-        right = policy.tokens.right_of(wanted.token.strip().encode(errors="surrogatepass"))
+        right = policy.tokens.right_of(wanted.token.strip().encode())
         if right == Right.PUBLIC:
             raise HTTPException(401, "this is no token of this server", CHALLENGE)
         session, value = make_session(policy.tokens, right)

@@ -23,7 +23,7 @@ _FILE = f"{PRIVATE}/access.json"
 _LOCK = f"{PRIVATE}/access.lock"
 _MOST_KEPT = 1000
 _LONGEST_KEPT = 500
-"""Folders whose answer is kept, and characters of one: names come from strangers."""
+"""Places whose answer is kept, and characters of one: names come from strangers."""
 _LONGEST_NAME = 1000
 
 
@@ -92,9 +92,10 @@ class Rules:
     def is_public(self, path: str) -> bool:
         """Tell whether everybody may read what lies at a path, decoded, "/NAME/...": as its folder's rules say, or its own."""
         known = self._known.get()
-        folder = path if path in known.named else path.rpartition("/")[0]
-        public = known.folders.get(folder)
-        return known.decide(folder) if public is None else public
+        folder, _, name = path.rpartition("/")
+        place = path if _folded(name) in known.last_parts else folder
+        public = known.places.get(place)
+        return known.decide(place) if public is None else public
 
     def level(self, name: str) -> Level:
         """Return whether the dataset NAME is public."""
@@ -106,20 +107,20 @@ class Rules:
 
 
 class _Known:
-    """Rules, and what they say of the folders that were asked for."""
+    """Rules, and what they say of the places that were asked for, which are folders but for those that have a rule."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self.named = frozenset(f"/{name}" for name in table.datasets)
-        self.folders: dict[str, bool] = {}
+        self.last_parts = {_folded(name.rpartition("/")[2]) for name in table.datasets}
+        self.places: dict[str, bool] = {}
         self._hidden = {_folded(name) for name, level in table.datasets.items() if level == "private"}
 
-    def decide(self, folder: str) -> bool:
-        public = _level(self.table, self._hidden, folder.strip("/")) == "public"
-        if len(folder) <= _LONGEST_KEPT:
-            if len(self.folders) >= _MOST_KEPT:
-                self.folders.clear()
-            self.folders[folder] = public
+    def decide(self, place: str) -> bool:
+        public = _level(self.table, self._hidden, place.strip("/")) == "public"
+        if len(place) <= _LONGEST_KEPT:
+            if len(self.places) >= _MOST_KEPT:
+                self.places.clear()
+            self.places[place] = public
         return public
 
 
@@ -139,8 +140,9 @@ def _level(table: Table, hidden: set[str], name: str) -> Level:
 
 
 def _folded(name: str) -> str:
-    plain = unicodedata.normalize("NFKC", name).casefold()
-    return "/".join(part.rstrip(". ") for part in plain.split("/"))
+    """Return what all spellings of a name have in common that a disk may take for the same."""
+    plain = name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
+    return "/".join([part.rstrip(". ") for part in plain.split("/")]) if "/" in plain else plain.rstrip(". ")
 
 
 def _table(found: Any, path: Path) -> Table:
