@@ -12,10 +12,10 @@ def compiled(function: FunctionT) -> FunctionT:
     import numba
 
     try:
-        found: Any = numba.njit(cache=True, nogil=True)(function)
+        found: Any = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function)
     except RuntimeError:
         # There is no folder that could be written: it is compiled in each process.
-        found = numba.njit(nogil=True)(function)
+        found = numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)
     return cast(FunctionT, found)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.compiled import compiled
-from converters.meshes.quadrics import SUMS, Place, Reals, nearest_place, squared_error
+from converters.meshes.quadrics import SUMS, Place, Reals, nearest_place, of_both, squared_error
 
 _LIMITS = (0.1, 0.4, 1.0, 1.0)
 """What each sweep takes, parts of the largest squared error."""
@@ -45,7 +45,7 @@ class Shape(NamedTuple):
 
     places: [n, 3]. sums: [n, 11], of quadrics. fixed: bool [n], vertices that must stay where they are. triangles: int32 [m, 3],
     the first corner -1 where one is gone. errors: [m, 3], squared, of the edge that begins at each corner, if it does at the
-    lower one of its two vertices. both: [1, 11], room for the sums of two vertices.
+    lower one of its two vertices.
     """
 
     places: Reals
@@ -53,7 +53,6 @@ class Shape(NamedTuple):
     fixed: NDArray[np.bool_]
     triangles: _Triangles
     errors: Reals
-    both: Reals
 
 
 class Rings(NamedTuple):
@@ -71,7 +70,7 @@ def collapsed(places: Reals, sums: Reals, fixed: NDArray[np.bool_], triangles: _
     All as in Shape; places, sums and triangles are overwritten.
     """
     became = np.arange(len(places)).astype(np.int32)
-    shape = Shape(places, sums, fixed, triangles, np.empty((len(triangles), 3)), np.empty((1, SUMS)))
+    shape = Shape(places, sums, fixed, triangles, np.empty((len(triangles), 3)))
     moved = np.ones(len(places), np.bool_)
     for t in range(len(triangles)):
         _price(shape, t, moved)
@@ -97,21 +96,33 @@ def _price(shape: Shape, t: int, moved: NDArray[np.bool_]) -> None:
         if u > v or (shape.fixed[u] and shape.fixed[v]):
             shape.errors[t, k] = _NEVER
         elif moved[u] or moved[v]:
-            place = _meeting(shape, u, v)
-            shape.errors[t, k] = squared_error(shape.both, 0, place) / min(max(shape.both[0, SUMS - 1], 1e-12), _MOST_AREA)
+            shape.errors[t, k] = _meeting(shape, u, v)[0]
 
 
 @compiled
-def _meeting(shape: Shape, u: int, v: int) -> Place:
-    """Return where two vertices become one, and set the sums of both."""
-    for n in range(SUMS):
-        shape.both[0, n] = shape.sums[u, n] + shape.sums[v, n]
-    places = shape.places
-    if shape.fixed[u] or shape.fixed[v]:
-        w = u if shape.fixed[u] else v
-        return places[w, 0], places[w, 1], places[w, 2]
-    x, y, z = places[u, 0] + places[v, 0], places[u, 1] + places[v, 1], places[u, 2] + places[v, 2]
-    return nearest_place(shape.both, 0, (x / 2, y / 2, z / 2))  # type: ignore[no-any-return]
+def _meeting(shape: Shape, u: int, v: int) -> Any:
+    """Return the error of two vertices that become one, squared, and where they do."""
+    numbers, places = of_both(shape.sums, u, v), shape.places
+    place = (places[u, 0], places[u, 1], places[u, 2])
+    if shape.fixed[v]:
+        place = (places[v, 0], places[v, 1], places[v, 2])
+    elif not shape.fixed[u]:
+        x, y, z = place[0] + places[v, 0], place[1] + places[v, 1], place[2] + places[v, 2]
+        place = nearest_place(numbers, (x / 2, y / 2, z / 2))
+    return squared_error(numbers, place) / min(max(numbers[SUMS - 1], 1e-12), _MOST_AREA), place
+
+
+@compiled
+def spread(triangles: _Triangles, vertices: NDArray[np.bool_], rings: int) -> NDArray[np.bool_]:
+    """Return some vertices and those around them, as many rings of triangles as are told, bool [n]."""
+    found = vertices.copy()
+    for _ in range(rings):
+        before = found.copy()
+        for t in range(len(triangles)):
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            if before[a] or before[b] or before[c]:
+                found[a], found[b], found[c] = True, True, True
+    return found
 
 
 @compiled
@@ -155,14 +166,14 @@ def _sweep(shape: Shape, count: int, limit: float, rule: Rule, noted: Any) -> ND
             around = rings.sizes[u] + rings.sizes[v]
             if around > _MOST_AROUND or used + around > len(rings.triangles):
                 continue
-            place = _meeting(shape, u, v)
+            _, place = _meeting(shape, u, v)
             stamp += 2
             if not _may_meet(shape, rings, (u, v, place), (marks, stamp, rule.agreement)):
                 shape.errors[t, k] = _NEVER
                 continue
             shape.places[u, 0], shape.places[u, 1], shape.places[u, 2] = place
             for n in range(SUMS):
-                shape.sums[u, n] = shape.both[0, n]
+                shape.sums[u, n] += shape.sums[v, n]
             became[v], moved[u] = u, True
             left = _joined_rings(shape.triangles, rings, (u, v), kept)
             if left > rings.sizes[u]:

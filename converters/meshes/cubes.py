@@ -19,6 +19,8 @@ _BEGINS = np.array([corner for corner, _ in _EDGES], np.uint8)
 _AXES = np.array([axis for _, axis in _EDGES], np.uint8)
 _MOST = 5
 """Triangles that one label has in one cube at most."""
+_LEAST_ROOM = 1 << 16
+"""Vertices and triangles that there is room for at first."""
 
 _Labels = NDArray[np.int32]
 _Cube = tuple[int, int, int]
@@ -92,157 +94,232 @@ def raw_surfaces(labels: _Labels, count: int) -> RawSurfaces:
 
     labels: [x, y, z] in Fortran order, from 0 to below count.
     """
-    vertices, triangles = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    _count(labels, cube_table().counts, vertices, triangles)
-    vertex_ends, triangle_ends = np.cumsum(vertices), np.cumsum(triangles)
-    found = RawSurfaces(
-        np.empty((int(vertex_ends[-1]), 3), np.int32),
-        np.zeros((int(vertex_ends[-1]), 3), np.int32),
-        np.empty(int(vertex_ends[-1]), np.bool_),
-        np.empty((int(triangle_ends[-1]), 3), np.int32),
-        vertex_ends - vertices,
-        triangle_ends - triangles,
-    )
-    # What is given as ends are begins, and as ends they come back.
-    _fill(labels, cube_table(), found)
-    return found
+    # From here on axes run z, y, x.
+    return _sorted(_marched(labels.T, cube_table(), count))
 
 
-@compiled
-def _count(labels: _Labels, counts: NDArray[np.uint8], vertices: NDArray[np.int64], triangles: NDArray[np.int64]) -> None:
-    """Add up each label's vertices and triangles, [k]. counts: of triangles in a cube."""
-    _count_vertices(labels, vertices)
-    nx, ny, nz = labels.shape
-    for z in range(nz - 1):
-        for y in range(ny - 1):
-            for x in range(nx - 1):
-                if _is_uniform(labels, x, y, z):
-                    continue
-                for corner in range(8):
-                    label = _new_label(labels, (x, y, z), corner)
-                    if label:
-                        triangles[label] += counts[_corners_inside(labels, (x, y, z), label)]
+class _Marched(NamedTuple):
+    """Surfaces in the order in which their cubes lie, all labels mixed; there is room behind them.
 
-
-@compiled
-def _count_vertices(labels: _Labels, vertices: NDArray[np.int64]) -> None:
-    nx, ny, nz = labels.shape
-    for z in range(nz):
-        for y in range(ny):
-            for x in range(nx):
-                label = labels[x, y, z]
-                right = labels[x + 1, y, z] if x + 1 < nx else label
-                behind = labels[x, y + 1, z] if y + 1 < ny else label
-                above = labels[x, y, z + 1] if z + 1 < nz else label
-                for other in (right, behind, above):
-                    if other != label:
-                        vertices[label] += 1
-                        vertices[other] += 1
-    vertices[0] = 0
-
-
-@compiled
-def _is_uniform(labels: _Labels, x: int, y: int, z: int) -> bool:
-    """Tell whether all corners of a cube have the same label."""
-    label = labels[x, y, z]
-    return bool(
-        labels[x + 1, y, z] == label
-        and labels[x, y + 1, z] == label
-        and labels[x + 1, y + 1, z] == label
-        and labels[x, y, z + 1] == label
-        and labels[x + 1, y, z + 1] == label
-        and labels[x, y + 1, z + 1] == label
-        and labels[x + 1, y + 1, z + 1] == label
-    )
-
-
-@compiled
-def _label_at(labels: _Labels, cube: _Cube, corner: int) -> int:
-    x, y, z = cube
-    return labels[x + (corner & 1), y + (corner >> 1 & 1), z + (corner >> 2)]  # type: ignore[no-any-return]
-
-
-@compiled
-def _new_label(labels: _Labels, cube: _Cube, corner: int) -> int:
-    """Return the label of a cube's corner, 0 where a corner before it has the same."""
-    label = _label_at(labels, cube, corner)
-    for other in range(corner):
-        if _label_at(labels, cube, other) == label:
-            return 0
-    return label
-
-
-@compiled
-def _corners_inside(labels: _Labels, cube: _Cube, label: int) -> int:
-    """Return the set of a cube's corners that have a label."""
-    found = 0
-    for corner in range(8):
-        if _label_at(labels, cube, corner) == label:
-            found |= 1 << corner
-    return found
-
-
-@compiled
-def _fill(labels: _Labels, table: CubeTable, found: RawSurfaces) -> None:
-    """Write all vertices and triangles. found: its ends are where each label's begin, and are moved to where they end."""
-    nx, ny, nz = labels.shape
-    slots = np.full((2, ny, nx, 6), -1, np.int32)
-    numbers = np.empty(12, np.int32)
-    for z in range(nz - 1):
-        slots[(z + 1) & 1] = -1
-        for y in range(ny - 1):
-            for x in range(nx - 1):
-                if _is_uniform(labels, x, y, z):
-                    continue
-                for corner in range(8):
-                    label = _new_label(labels, (x, y, z), corner)
-                    if not label:
-                        continue
-                    inside = _corners_inside(labels, (x, y, z), label)
-                    _number_vertices(((x, y, z), labels.shape, label, inside), table, (slots, numbers), found)
-                    row = found.triangle_ends[label]
-                    for triangle in range(table.counts[inside]):
-                        for k in range(3):
-                            found.triangles[row, k] = numbers[table.corners[inside, triangle, k]]
-                        row += 1
-                    found.triangle_ends[label] = row
-
-
-@compiled
-def _number_vertices(where: Any, table: CubeTable, scratch: Any, found: RawSurfaces) -> None:
-    """Set the numbers of the vertices of one label in one cube, and write those that are new.
-
-    where: the cube, the labels' shape, the label, and the set of its corners. scratch: the number of the vertex on each edge of
-    two layers of voxels, by the layer, y, x, and axis and end, -1 for none yet; and the numbers to set, [12].
+    vertices, normals, triangles: as RawSurfaces has them. rims: bool [n]. vertex_labels, triangle_labels: int32, of each.
+    vertex_counts, triangle_counts: int64 [k], of each label; together they tell how much is used.
     """
-    (x, y, z), shape, label, inside = where
-    slots, numbers = scratch
+
+    vertices: NDArray[np.int32]
+    normals: NDArray[np.int32]
+    rims: NDArray[np.bool_]
+    vertex_labels: NDArray[np.int32]
+    triangles: NDArray[np.int32]
+    triangle_labels: NDArray[np.int32]
+    vertex_counts: NDArray[np.int64]
+    triangle_counts: NDArray[np.int64]
+
+
+class _Scratch(NamedTuple):
+    """What is remembered between cubes.
+
+    slots: int32, the number of the vertex on each edge of two layers of voxels, by the layer, y, x, and axis and end, -1 for none
+    yet. offsets: int32 [2, 256, 12], for an even and an odd layer, each set of corners and each of its edges, the place of the
+    edge's vertex in slots, counted from that of the cube's lowest voxel in the even layer. corners: int32 [8], labels. numbers:
+    int32 [12], of the vertices of one label in one cube.
+    """
+
+    slots: NDArray[np.int32]
+    offsets: NDArray[np.int32]
+    corners: NDArray[np.int32]
+    numbers: NDArray[np.int32]
+
+
+@compiled
+def _marched(labels: _Labels, table: CubeTable, count: int) -> _Marched:
+    """Return all surfaces. labels: [z, y, x]."""
+    nz, ny, nx = labels.shape
+    scratch = _scratch(table, ny, nx)
+    found = _Marched(
+        np.empty((_LEAST_ROOM, 3), np.int32),
+        np.empty((_LEAST_ROOM, 3), np.int32),
+        np.empty(_LEAST_ROOM, np.bool_),
+        np.empty(_LEAST_ROOM, np.int32),
+        np.empty((_LEAST_ROOM, 3), np.int32),
+        np.empty(_LEAST_ROOM, np.int32),
+        np.zeros(count, np.int64),
+        np.zeros(count, np.int64),
+    )
+    used = (0, 0)
+    mixed = np.empty(nx, np.bool_)
+    layer = len(scratch.slots) // 2
+    for z in range(nz - 1):
+        begin = layer * ((z + 1) & 1)
+        scratch.slots[begin : begin + layer] = -1
+        for y in range(ny - 1):
+            _find_mixed(labels, z, y, mixed)
+            found = _with_room(found, used, nx)
+            for x in range(nx - 1):
+                if mixed[x]:
+                    used = _march(labels, (z, y, x), (table, scratch), found, used)
+    return found
+
+
+@compiled
+def _scratch(table: CubeTable, ny: int, nx: int) -> _Scratch:
+    """Return the scratch for layers of ny * nx voxels."""
+    offsets = np.zeros((2, 256, 12), np.int32)
+    for parity in range(2):
+        for inside in range(256):
+            for place in range(table.edge_counts[inside]):
+                edge = table.edges[inside, place]
+                begin = _BEGINS[edge]
+                row = ((parity ^ begin >> 2) * ny + (begin >> 1 & 1)) * nx + (begin & 1)
+                offsets[parity, inside, place] = 6 * row + 2 * _AXES[edge] + (inside >> begin & 1)
+    return _Scratch(np.full(12 * ny * nx, -1, np.int32), offsets, np.empty(8, np.int32), np.empty(12, np.int32))
+
+
+@compiled
+def _find_mixed(labels: _Labels, z: int, y: int, mixed: NDArray[np.bool_]) -> None:
+    """Tell of each cube of a row whether its corners have several labels."""
+    a, b, c, d = labels[z, y], labels[z, y + 1], labels[z + 1, y], labels[z + 1, y + 1]
+    for x in range(len(a) - 1):
+        label = a[x]
+        here = (b[x] != label) | (c[x] != label) | (d[x] != label)
+        mixed[x] = here | (a[x + 1] != label) | (b[x + 1] != label) | (c[x + 1] != label) | (d[x + 1] != label)
+
+
+@compiled
+def _with_room(found: _Marched, used: tuple[int, int], cubes: int) -> _Marched:
+    """Return the surfaces with room for those in some more cubes. used: vertices and triangles."""
+    vertices, triangles = used
+    while vertices + 24 * cubes > len(found.vertices):
+        found = _Marched(
+            _doubled(found.vertices),
+            _doubled(found.normals),
+            _doubled(found.rims),
+            _doubled(found.vertex_labels),
+            found.triangles,
+            found.triangle_labels,
+            found.vertex_counts,
+            found.triangle_counts,
+        )
+    while triangles + 8 * _MOST * cubes > len(found.triangles):
+        found = _Marched(
+            found.vertices,
+            found.normals,
+            found.rims,
+            found.vertex_labels,
+            _doubled(found.triangles),
+            _doubled(found.triangle_labels),
+            found.vertex_counts,
+            found.triangle_counts,
+        )
+    return found
+
+
+@compiled
+def _doubled(rows: Any) -> Any:
+    return np.concatenate((rows, np.empty_like(rows)))
+
+
+@compiled
+def _march(labels: _Labels, cube: _Cube, told: tuple[CubeTable, _Scratch], found: _Marched, used: Any) -> Any:
+    """Write the surfaces of all labels in one cube. used: vertices and triangles before; the result is after."""
+    z, y, x = cube
+    corners = told[1].corners
+    for corner in range(8):
+        corners[corner] = labels[z + (corner >> 2), y + (corner >> 1 & 1), x + (corner & 1)]
+    left, first = 255, 0
+    while left:
+        while not left >> first & 1:
+            first += 1
+        label, inside = corners[first], 0
+        for corner in range(8):
+            inside |= (corners[corner] == label) << corner
+        left &= ~inside
+        if label:
+            used = _add_label((cube, labels.shape, label, inside), told, found, used)
+    return used
+
+
+@compiled
+def _add_label(where: Any, told: tuple[CubeTable, _Scratch], found: _Marched, used: Any) -> Any:
+    """Write the triangles of one label in one cube. where: the cube, the labels' shape, the label, and the set of its corners."""
+    (z, y, x), shape, label, inside = where
+    (table, scratch), (vertices, triangles) = told, used
+    base = 6 * (y * shape[2] + x)
     for place in range(table.edge_counts[inside]):
-        edge = table.edges[inside, place]
-        axis, begin = _AXES[edge], _BEGINS[edge]
-        u, v, w = x + (begin & 1), y + (begin >> 1 & 1), z + (begin >> 2)
-        slot = 2 * axis + (inside >> begin & 1)
-        number = slots[w & 1, v, u, slot]
+        slot = base + scratch.offsets[z & 1, inside, place]
+        number = scratch.slots[slot]
         if number < 0:
-            number = found.vertex_ends[label]
-            found.vertex_ends[label] = number + 1
-            slots[w & 1, v, u, slot] = number
-            found.vertices[number, 0] = 2 * u + (axis == 0)
-            found.vertices[number, 1] = 2 * v + (axis == 1)
-            found.vertices[number, 2] = 2 * w + (axis == 2)
-            found.rims[number] = _is_outermost(axis, (u, v, w), shape)
+            number = vertices
+            scratch.slots[slot] = number
+            _new_vertex(where, table.edges[inside, place], found, number)
+            vertices += 1
         for k in range(3):
             found.normals[number, k] += table.normals[inside, place, k]
-        numbers[place] = number
+        scratch.numbers[place] = number
+    for triangle in range(table.counts[inside]):
+        for k in range(3):
+            found.triangles[triangles, k] = scratch.numbers[table.corners[inside, triangle, k]]
+        found.triangle_labels[triangles] = label
+        triangles += 1
+    found.triangle_counts[label] += table.counts[inside]
+    return vertices, triangles
+
+
+@compiled
+def _new_vertex(where: Any, edge: int, found: _Marched, number: int) -> None:
+    """Write a vertex on an edge of a cube, without a normal yet. where: as in _add_label."""
+    (z, y, x), shape, label, _ = where
+    axis, begin = _AXES[edge], _BEGINS[edge]
+    u, v, w = x + (begin & 1), y + (begin >> 1 & 1), z + (begin >> 2)
+    found.vertices[number, 0] = 2 * u + (axis == 0)
+    found.vertices[number, 1] = 2 * v + (axis == 1)
+    found.vertices[number, 2] = 2 * w + (axis == 2)
+    for k in range(3):
+        found.normals[number, k] = 0
+    found.rims[number] = _is_outermost(axis, (w, v, u), shape)
+    found.vertex_labels[number] = label
+    found.vertex_counts[label] += 1
 
 
 @compiled
 def _is_outermost(axis: int, begin: _Cube, shape: _Cube) -> bool:
     """Tell whether an edge of the grid lies in an outermost layer of voxels."""
-    u, v, w = begin
-    nx, ny, nz = shape
+    w, v, u = begin
+    nz, ny, nx = shape
     return bool(
         (axis != 0 and (u == 0 or u == nx - 1))
         or (axis != 1 and (v == 0 or v == ny - 1))
         or (axis != 2 and (w == 0 or w == nz - 1))
     )
+
+
+@compiled
+def _sorted(found: _Marched) -> RawSurfaces:
+    """Return the surfaces one label behind the other."""
+    vertex_ends, triangle_ends = np.cumsum(found.vertex_counts), np.cumsum(found.triangle_counts)
+    vertices, triangles = vertex_ends[-1], triangle_ends[-1]
+    raw = RawSurfaces(
+        np.empty((vertices, 3), np.int32),
+        np.empty((vertices, 3), np.int32),
+        np.empty(vertices, np.bool_),
+        np.empty((triangles, 3), np.int32),
+        vertex_ends - found.vertex_counts,
+        triangle_ends - found.triangle_counts,
+    )
+    # What is given as ends are begins, and as ends they come back.
+    numbers = np.empty(vertices, np.int32)
+    for old in range(vertices):
+        label = found.vertex_labels[old]
+        new = raw.vertex_ends[label]
+        raw.vertex_ends[label] = new + 1
+        numbers[old] = new
+        raw.rims[new] = found.rims[old]
+        for k in range(3):
+            raw.vertices[new, k] = found.vertices[old, k]
+            raw.normals[new, k] = found.normals[old, k]
+    for old in range(triangles):
+        label = found.triangle_labels[old]
+        new = raw.triangle_ends[label]
+        raw.triangle_ends[label] = new + 1
+        for k in range(3):
+            raw.triangles[new, k] = numbers[found.triangles[old, k]]
+    return raw

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.compiled import compiled
-from converters.meshes.collapsing import rings_of
+from converters.meshes.collapsing import Rings, rings_of
 from converters.meshes.quadrics import Place, Reals
 
 _FEW = 0.005
@@ -23,49 +23,57 @@ def strays(original: Any, became: NDArray[np.int32], surface: Any, bounds: Any) 
     points, unit = original
     places, triangles = surface
     most, all_ = bounds
-    rings = rings_of(triangles, len(places), 0)
-    beyond = 0
+    ringed, beyond = (places, triangles, rings_of(triangles, len(places), 0)), 0
     for number in range(len(points)):
         point = points[number, 0] * unit[0], points[number, 1] * unit[1], points[number, 2] * unit[2]
-        if not _is_near(point, became[number], (places, triangles, rings), most * most):
+        away = _squared_distance(point, became[number], ringed, most * most)
+        if away > most * most:
             beyond += 1
-            if all_ <= most or not _is_near(point, became[number], (places, triangles, rings), all_ * all_):
+            if away > all_ * all_:
                 return True
     return beyond > _FEW * len(points)
 
 
 @compiled
-def _is_near(point: Place, vertex: int, surface: Any, bound: float) -> bool:
-    """Tell whether the square of a point's distance from a surface is within a bound. vertex: where to look first."""
-    places, triangles, rings = surface
-    while vertex >= 0:
-        here = _squared(point, places, vertex)
-        if here <= bound:
-            return True
-        begin, end = rings.begins[vertex], rings.begins[vertex] + rings.sizes[vertex]
-        closer = -1
-        for n in range(begin, end):
-            for k in range(3):
-                corner = triangles[rings.triangles[n], k]
-                there = _squared(point, places, corner)
-                if there < here:
-                    here, closer = there, corner
-        if here <= bound:
-            return True
-        for n in range(begin, end):
-            if _from_triangle(point, places, triangles, rings.triangles[n]) <= bound:
-                return True
-        vertex = closer
-    return _is_near_any(point, places, triangles, bound)
+def astray(original: Any, became: NDArray[np.int32], surface: Any, bound: float) -> NDArray[np.bool_]:
+    """Tell which vertices lie farther from the simplified surface than a bound, bool [n]; all else as in strays."""
+    points, unit = original
+    places, triangles = surface
+    ringed = places, triangles, rings_of(triangles, len(places), 0)
+    found = np.empty(len(points), np.bool_)
+    for number in range(len(points)):
+        point = points[number, 0] * unit[0], points[number, 1] * unit[1], points[number, 2] * unit[2]
+        found[number] = _squared_distance(point, became[number], ringed, bound * bound) > bound * bound
+    return found
 
 
 @compiled
-def _is_near_any(point: Place, places: Reals, triangles: NDArray[np.int32], bound: float) -> bool:
-    """Tell whether the square of a point's distance from any triangle is within a bound; hardly any point comes here."""
-    found = False
+def _squared_distance(point: Place, vertex: int, surface: tuple[Reals, NDArray[np.int32], Rings], bound: float) -> float:
+    """Return the square of a point's distance from a surface, or from a part of it that is within a bound.
+
+    vertex: where to look first, -1 for anywhere.
+    """
+    (places, triangles, rings), least = surface, np.inf
+    while vertex >= 0:
+        here, closer = _squared(point, places, vertex), -1
+        least = min(least, here)
+        if least <= bound:
+            return least
+        for n in range(rings.begins[vertex], rings.begins[vertex] + rings.sizes[vertex]):
+            t = rings.triangles[n]
+            least = min(least, _from_triangle(point, places, triangles, t))
+            if least <= bound:
+                return least
+            for k in range(3):
+                corner = triangles[t, k]
+                there = _squared(point, places, corner)
+                if there < here:
+                    here, closer = there, corner
+        vertex = closer
+    # Hardly any point comes here.
     for t in range(len(triangles)):
-        found = found or _from_triangle(point, places, triangles, t) <= bound
-    return found
+        least = min(least, _from_triangle(point, places, triangles, t))
+    return least
 
 
 @compiled

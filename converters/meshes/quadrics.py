@@ -37,30 +37,43 @@ def add_plane(sums: Reals, row: int, plane: tuple[Place, float], area: float) ->
 
 
 @compiled
-def squared_error(sums: Reals, row: int, place: Place) -> float:
-    """Return the sum of the squares of a place's distances from the planes, weighed with their areas."""
-    x, y, z = place
-    along_x = x * (sums[row, 0] * x + 2 * (sums[row, 1] * y + sums[row, 2] * z - sums[row, 6]))
-    along_y = y * (sums[row, 3] * y + 2 * (sums[row, 4] * z - sums[row, 7]))
-    return max(0.0, along_x + along_y + z * (sums[row, 5] * z - 2 * sums[row, 8]) + sums[row, 9])  # type: ignore[no-any-return]
+def of_row(sums: Reals, row: int) -> Any:
+    """Return the numbers of a row."""
+    return (
+        sums[row, 0], sums[row, 1], sums[row, 2], sums[row, 3], sums[row, 4], sums[row, 5],
+        sums[row, 6], sums[row, 7], sums[row, 8], sums[row, 9], sums[row, 10],
+    )  # fmt: skip
 
 
 @compiled
-def nearest_place(sums: Reals, row: int, start: Place) -> Any:
+def of_both(sums: Reals, one: int, other: int) -> Any:
+    """Return the numbers of two rows added."""
+    return (
+        sums[one, 0] + sums[other, 0], sums[one, 1] + sums[other, 1], sums[one, 2] + sums[other, 2],
+        sums[one, 3] + sums[other, 3], sums[one, 4] + sums[other, 4], sums[one, 5] + sums[other, 5],
+        sums[one, 6] + sums[other, 6], sums[one, 7] + sums[other, 7], sums[one, 8] + sums[other, 8],
+        sums[one, 9] + sums[other, 9], sums[one, 10] + sums[other, 10],
+    )  # fmt: skip
+
+
+@compiled
+def squared_error(numbers: Any, place: Place) -> float:
+    """Return the sum of the squares of a place's distances from the planes, weighed with their areas. numbers: of a row."""
+    xx, xy, xz, yy, yz, zz, bx, by, bz, away, _ = numbers
+    x, y, z = place
+    along_x = x * (xx * x + 2 * (xy * y + xz * z - bx))
+    along_y = y * (yy * y + 2 * (yz * z - by))
+    return max(0.0, along_x + along_y + z * (zz * z - 2 * bz) + away)  # type: ignore[no-any-return]
+
+
+@compiled
+def nearest_place(numbers: Any, start: Place) -> Any:
     """Return the place that lies nearest to all planes, and not far from the start where they leave it open."""
+    xx, xy, xz, yy, yz, zz, bx, by, bz, _, area = numbers
     p, q, r = start
-    stiff = TOWARDS_THE_START * sums[row, 10] + 1e-12
-    xx, xy, xz, yy, yz, zz = (
-        sums[row, 0] + stiff,
-        sums[row, 1],
-        sums[row, 2],
-        sums[row, 3] + stiff,
-        sums[row, 4],
-        sums[row, 5] + stiff,
-    )
-    x = sums[row, 6] - (sums[row, 0] * p + xy * q + xz * r)
-    y = sums[row, 7] - (xy * p + sums[row, 3] * q + yz * r)
-    z = sums[row, 8] - (xz * p + yz * q + sums[row, 5] * r)
+    x, y, z = bx - (xx * p + xy * q + xz * r), by - (xy * p + yy * q + yz * r), bz - (xz * p + yz * q + zz * r)
+    stiff = TOWARDS_THE_START * area + 1e-12
+    xx, yy, zz = xx + stiff, yy + stiff, zz + stiff
     # Cramer's rule.
     a, b, c = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
     d, e, f = xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy

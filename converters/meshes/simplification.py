@@ -34,6 +34,8 @@ _OTHER_VOLUME = 0.015
 """The part of its volume that an object may gain or lose where the largest error is half a voxel or less."""
 _AROUND_SEAMS = 2
 """Triangles to both sides of a seam whose vertices may move."""
+_AROUND_STRAYS = 4
+"""Triangles around what strays at a seam whose vertices stay where they are then."""
 
 _IN_BLOCKS, _AT_SEAMS = 1.25, 0.75
 """How far a vertex may stray in a block, and once more at a seam, in largest errors: together twice that."""
@@ -148,10 +150,15 @@ def _simplified(part: "Part", simplifier: Simplifier, tolerance: float) -> tuple
 
 def _compact(places: _Reals, triangles: _Triangles, simplifier: Simplifier) -> tuple[_Vertices, _Triangles]:
     """Return the vertices that triangles use, steps, and the triangles with positions in those."""
-    used = np.zeros(len(places), bool)
+    return _used(np.rint(places / simplifier.step).astype(np.int32), triangles)
+
+
+def _used(vertices: _Vertices, triangles: _Triangles) -> tuple[_Vertices, _Triangles]:
+    """Return the vertices that triangles use, and the triangles with positions in those."""
+    used = np.zeros(len(vertices), bool)
     used[triangles] = True
     numbers = np.cumsum(used, dtype=np.int32) - np.int32(1)
-    return np.rint(places[used] / simplifier.step).astype(np.int32), numbers[triangles]
+    return vertices[used], numbers[triangles]
 
 
 def without_seams(surfaces: Surfaces, seams: _Flags, simplifier: Simplifier, fixed: _Flags | None = None) -> Surfaces:
@@ -159,27 +166,43 @@ def without_seams(surfaces: Surfaces, seams: _Flags, simplifier: Simplifier, fix
 
     seams: [n], the vertices there. fixed: [n], vertices that must stay where they are, none when it is None.
     """
-    from converters.meshes.measuring import strays
-
-    bound = simplifier.in_edges(_AT_SEAMS * simplifier.max_error)
     parts, first = [], 0
     for segment, vertices, triangles in surfaces.parts():
-        free = _around(seams[first : first + len(vertices)], triangles)
-        if fixed is not None:
-            free &= ~fixed[first : first + len(vertices)]
-        first += len(vertices)
-        found = _Collapsed(vertices, triangles, ~free, simplifier) if free.any() else None
-        if found and not strays((found.near, simplifier.step), found.became, (found.places, found.triangles), (bound, bound)):
-            vertices, triangles = found.compact()
-        parts.append((segment, vertices, triangles))
+        here = slice(first, first + len(vertices))
+        first = here.stop
+        found = vertices, triangles
+        if seams[here].any():
+            stay = np.zeros(len(vertices), np.bool_) if fixed is None else fixed[here]
+            found = _without_seam(vertices, triangles, (seams[here], stay), simplifier)
+        parts.append((segment, *found))
     return stacked(parts)
 
 
-def _around(vertices: _Flags, triangles: _Triangles) -> _Flags:
-    found = vertices.copy()
-    for _ in range(_AROUND_SEAMS):
-        found[triangles[found[triangles].any(axis=1)]] = True
-    return found
+def _without_seam(
+    vertices: _Vertices, triangles: _Triangles, flags: tuple[_Flags, _Flags], simplifier: Simplifier
+) -> tuple[_Vertices, _Triangles]:
+    """Return one surface simplified along its seam; only the triangles about it are looked at.
+
+    flags: the vertices of the seam, and those that must stay where they are.
+    """
+    from converters.meshes.collapsing import spread
+    from converters.meshes.measuring import astray
+
+    bound = simplifier.in_edges(_AT_SEAMS * simplifier.max_error)
+    free = spread(triangles, flags[0], _AROUND_SEAMS)
+    # Also what lies around their neighbours, so that it is known what meets what.
+    about = spread(triangles, free, 1)[triangles].any(axis=1)
+    numbers, corners = _used(np.arange(len(vertices), dtype=np.int32), triangles[about])
+    fixed = flags[1][numbers] | ~free[numbers]
+    for _ in range(_TRIES):
+        near = _Collapsed(vertices[numbers], corners, fixed, simplifier)
+        away = astray((near.near, simplifier.step), near.became, (near.places, near.triangles), bound)
+        if not away.any():
+            places = vertices.copy()
+            places[numbers] = near.moved()
+            return _used(places, np.concatenate([triangles[~about], numbers[near.triangles]]))
+        fixed |= spread(corners, away, _AROUND_STRAYS)
+    return vertices, triangles
 
 
 def coarser(surfaces: Surfaces, simplifier: Simplifier, fixed: _Flags | None = None) -> Surfaces:
@@ -205,7 +228,11 @@ class _Collapsed:
         rule = Rule(simplifier.in_edges(simplifier.tolerance), simplifier.agreement)
         self.triangles, self.became = collapsed(self.places, sums, fixed, triangles.copy(), rule)
 
+    def moved(self) -> _Vertices:
+        """Return where the vertices are now, steps."""
+        found: _Vertices = np.rint(self.places / self.simplifier.step).astype(np.int32) + self.first
+        return found
+
     def compact(self) -> tuple[_Vertices, _Triangles]:
         """Return the vertices that are left, steps, and the triangles."""
-        vertices, triangles = _compact(self.places, self.triangles, self.simplifier)
-        return vertices + self.first, triangles
+        return _used(self.moved(), self.triangles)

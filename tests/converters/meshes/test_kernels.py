@@ -10,7 +10,16 @@ from converters.meshes.cells import Part, clustered
 from converters.meshes.collapsing import Rule, collapsed, rings_of
 from converters.meshes.cubes import raw_surfaces
 from converters.meshes.measuring import squared_distance, strays, volume_inside
-from converters.meshes.quadrics import SUMS, TOWARDS_THE_START, add_plane, add_triangles, nearest_place, squared_error
+from converters.meshes.quadrics import (
+    SUMS,
+    TOWARDS_THE_START,
+    add_plane,
+    add_triangles,
+    nearest_place,
+    of_both,
+    of_row,
+    squared_error,
+)
 from formats.meshes.mesh import Mesh, boundary_edges
 from tests.converters.meshes.measuring import blobs
 
@@ -44,11 +53,14 @@ def test_the_nearest_place_is_that_of_least_squares(seed, planes):
     for normal, distance, area in zip(normals, distances, areas, strict=True):
         add_plane(sums, 0, (tuple(normal), distance), area)
     expected = (areas * (normals @ place - distances) ** 2).sum()
-    assert squared_error(sums, 0, tuple(place)) == pytest.approx(expected, abs=1e-9)
+    numbers = of_row(sums, 0)
+    assert numbers == tuple(sums[0])
+    assert of_both(sums, 0, 0) == tuple(2 * sums[0])
+    assert squared_error(numbers, tuple(place)) == pytest.approx(expected, abs=1e-9)
     stiff = np.sqrt(TOWARDS_THE_START * areas.sum())
     rows = np.concatenate([normals * np.sqrt(areas)[:, None], stiff * np.eye(3)])
     right = np.concatenate([distances * np.sqrt(areas), stiff * start])
-    assert np.allclose(nearest_place(sums, 0, tuple(start)), np.linalg.lstsq(rows, right, rcond=None)[0], atol=1e-6)
+    assert np.allclose(nearest_place(numbers, tuple(start)), np.linalg.lstsq(rows, right, rcond=None)[0], atol=1e-6)
 
 
 @given(seed=seeds)
@@ -60,7 +72,7 @@ def test_planes_of_triangles_go_through_their_corners(seed):
     areas = np.linalg.norm(np.cross(places[[1, 2]] - places[0], places[[2, 3]] - places[0]), axis=1) / 2
     assert np.allclose(sums[:, SUMS - 1] * 3, [areas.sum(), areas[0], areas.sum(), areas[1]])
     for corner in (0, 2):
-        assert squared_error(sums, corner, tuple(places[corner])) == pytest.approx(0, abs=1e-9)
+        assert squared_error(of_row(sums, corner), tuple(places[corner])) == pytest.approx(0, abs=1e-9)
 
 
 @settings(max_examples=10)
