@@ -23,11 +23,11 @@ SETTINGS = AccessSettings(TOKEN, READ_TOKEN)
 TOKENS = tokens_of(SETTINGS)
 assert TOKENS is not None
 
-SECRET = b"nobody may see this"
+SECRET = b"q7Zr0w of a recluse x93kVb"
 """In every file of a private dataset."""
-HIDDEN = ("hidden", "lab/inner")
+HIDDEN = ("secluded", "lab/cloister")
 """The private datasets."""
-NAMES = ("hidden", "inner")
+NAMES = ("secluded", "cloister")
 """What nobody may learn of them."""
 SCALE = {"key": "8_8_8", "size": [64, 64, 64], "resolution": [8, 8, 8], "chunk_sizes": [[64, 64, 64]], "encoding": "raw"}
 INFO = {"type": "image", "data_type": "uint8", "num_channels": 1, "scales": [SCALE]}
@@ -93,7 +93,7 @@ def make_root(folder: Path) -> Path:
     for name in HIDDEN:
         make_dataset(folder, name, SECRET)
     (folder / ".glassine").mkdir()
-    write_rules(folder, {"open": "public", "lab": "public", "lab/inner": "private"})
+    write_rules(folder, {"open": "public", "lab": "public", "lab/cloister": "private"})
     return folder
 
 

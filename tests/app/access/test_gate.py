@@ -91,7 +91,7 @@ def test_who_may_read_gets_what_is_there(client: Client, without: Client, who: s
 @pytest.mark.parametrize("prefix", ["/data", "/flat"])
 def test_nobody_else_learns_anything(client: Client, who: str, prefix: str) -> None:
     answers = set()
-    for name in (*HIDDEN, "none", "lab/inner/deeper"):
+    for name in (*HIDDEN, "none", "lab/cloister/deeper"):
         for file in (*FILES, *ABSENT):
             answer = client.ask(f"{prefix}/{name}/{file}", STRANGERS[who])
             refused(answer)
@@ -100,7 +100,7 @@ def test_nobody_else_learns_anything(client: Client, who: str, prefix: str) -> N
 
 
 def test_head_and_conditions_tell_nothing_either(client: Client, without: Client) -> None:
-    known = without.ask(f"/data/hidden/{CHUNK}")
+    known = without.ask(f"/data/secluded/{CHUNK}")
     for headers in (
         {"If-None-Match": known.headers["ETag"]},
         {"If-None-Match": "*"},
@@ -110,15 +110,15 @@ def test_head_and_conditions_tell_nothing_either(client: Client, without: Client
         {"Accept-Encoding": "gzip"},
         {"Origin": "https://elsewhere.example"},
     ):
-        for target in (f"/data/hidden/{CHUNK}", "/data/hidden/none"):
+        for target in (f"/data/secluded/{CHUNK}", "/data/secluded/none"):
             assert client.ask(target, headers).told == client.ask("/data/none/x").told
             assert client.ask(target, headers, "HEAD").told == client.ask("/data/none/x", method="HEAD").told
-    assert client.ask(f"/data/hidden/{CHUNK}", {"If-None-Match": known.headers["ETag"], **bearer(READ_TOKEN)}).status == 304
+    assert client.ask(f"/data/secluded/{CHUNK}", {"If-None-Match": known.headers["ETag"], **bearer(READ_TOKEN)}).status == 304
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "POST", "PUT", "DELETE", "PATCH"])
 def test_what_reads_nothing_is_answered_as_everywhere(client: Client, without: Client, method: str) -> None:
-    for target in ("/data/hidden/info", "/data/none", f"/data/{grant('hidden', -1)}/hidden/info", "/flat/open/info"):
+    for target in ("/data/secluded/info", "/data/none", f"/data/{grant('secluded', -1)}/secluded/info", "/flat/open/info"):
         assert client.ask(target, method=method).told == without.ask("/data/open/info", method=method).told
 
 
@@ -132,11 +132,11 @@ def test_what_is_public_is_answered_as_without_a_token(client: Client, without: 
 
 def test_the_dataset_itself_is_as_private_as_its_files(client: Client) -> None:
     for target in (
-        "/data/hidden",
-        "/data/hidden/",
-        "/data/lab/inner",
-        "/data/lab/inner/",
-        "/flat/hidden",
+        "/data/secluded",
+        "/data/secluded/",
+        "/data/lab/cloister",
+        "/data/lab/cloister/",
+        "/flat/secluded",
         "/data/none",
         "/data/",
         "/data",
@@ -162,7 +162,7 @@ def test_a_link_shows_its_dataset(client: Client, without: Client, prefix: str, 
 
 
 def test_a_link_takes_ranges_and_conditions(client: Client) -> None:
-    target = f"/data/{grant('hidden')}/hidden/{CHUNK}"
+    target = f"/data/{grant('secluded')}/secluded/{CHUNK}"
     part = client.ask(target, {"Range": "bytes=2-5"})
     assert (part.status, part.body, part.headers["Content-Range"]) == (206, SECRET[2:6], f"bytes 2-5/{len(SECRET)}")
     assert client.ask(target, {"If-None-Match": part.headers["ETag"]}).status == 304
@@ -171,26 +171,26 @@ def test_a_link_takes_ranges_and_conditions(client: Client) -> None:
 
 
 def bad_grants() -> Iterator[tuple[str, str, str]]:
-    good = grant("hidden")
-    yield "of another dataset", f"/{grant('open')}/hidden/info", INVALID
-    yield "of a dataset beside it", f"/{grant('lab/inner')}/hidden/info", INVALID
-    yield "of a dataset whose name begins alike", f"/{grant('hid')}/hidden/info", INVALID
-    yield "of one below it", f"/{grant('hidden/mesh')}/hidden/info", INVALID
-    yield "of another server", f"/{grant('hidden', token='another-0123456789abcdef')}/hidden/info", INVALID
-    yield "of the read token", f"/{grant('hidden', token=READ_TOKEN)}/hidden/info", INVALID
-    yield "expired", f"/{grant('hidden', -1)}/hidden/info", EXPIRED
-    yield "cut", f"/{good[:-1]}/hidden/info", INVALID
-    yield "empty", "/~/hidden/info", INVALID
-    yield "for longer", f"/~z{good[2:]}/hidden/info", INVALID
-    yield "of another depth", f"/{good.replace('.1.', '.0.')}/hidden/info", INVALID
-    yield "twice", f"/{good}/{good}/hidden/info", INVALID
+    good = grant("secluded")
+    yield "of another dataset", f"/{grant('open')}/secluded/info", INVALID
+    yield "of a dataset beside it", f"/{grant('lab/cloister')}/secluded/info", INVALID
+    yield "of a dataset whose name begins alike", f"/{grant('hid')}/secluded/info", INVALID
+    yield "of one below it", f"/{grant('secluded/mesh')}/secluded/info", INVALID
+    yield "of another server", f"/{grant('secluded', token='another-0123456789abcdef')}/secluded/info", INVALID
+    yield "of the read token", f"/{grant('secluded', token=READ_TOKEN)}/secluded/info", INVALID
+    yield "expired", f"/{grant('secluded', -1)}/secluded/info", EXPIRED
+    yield "cut", f"/{good[:-1]}/secluded/info", INVALID
+    yield "empty", "/~/secluded/info", INVALID
+    yield "for longer", f"/~z{good[2:]}/secluded/info", INVALID
+    yield "of another depth", f"/{good.replace('.1.', '.0.')}/secluded/info", INVALID
+    yield "twice", f"/{good}/{good}/secluded/info", INVALID
     yield "with nothing behind", f"/{good}", INVALID
-    yield "on the way up", f"/{grant('open')}/open/../hidden/info", "404"
-    yield "behind the name", f"/hidden/{good}/info", NEEDS_RIGHT
-    yield "encoded twice", f"/%257e{good[1:]}/hidden/info", NEEDS_RIGHT
-    yield "in capitals", f"/{good.upper()}/hidden/info", INVALID
-    yield "with a space", f"/{good}%20/hidden/info", INVALID
-    yield "with a slash in front", f"//{good}/hidden/info", NEEDS_RIGHT
+    yield "on the way up", f"/{grant('open')}/open/../secluded/info", "404"
+    yield "behind the name", f"/secluded/{good}/info", NEEDS_RIGHT
+    yield "encoded twice", f"/%257e{good[1:]}/secluded/info", NEEDS_RIGHT
+    yield "in capitals", f"/{good.upper()}/secluded/info", INVALID
+    yield "with a space", f"/{good}%20/secluded/info", INVALID
+    yield "with a slash in front", f"//{good}/secluded/info", NEEDS_RIGHT
 
 
 BAD_GRANTS = [name for name, _, _ in bad_grants()]
@@ -211,7 +211,7 @@ def test_a_link_that_is_not_good_shows_nothing_and_says_so(client: Client, case:
 
 
 def test_a_bad_link_does_not_keep_out_who_may_read(client: Client) -> None:
-    target = f"/data/{grant('hidden', -1)}/hidden/{CHUNK}"
+    target = f"/data/{grant('secluded', -1)}/secluded/{CHUNK}"
     assert client.ask(target, cookie(Right.READ)).body == SECRET
     refused(client.ask(target, {"Cookie": "glassine_session=x"}), EXPIRED)
 
@@ -241,7 +241,7 @@ TRICKS = (
     "/data/open%2f..%2fNAME/FILE", "/data/./NAME/FILE", "/data//NAME/FILE", "//data/NAME/FILE", "/data/%2fNAME/FILE",
     "/data/NAME//FILE", "/data/NAME/./FILE", "/data/NAME./FILE", "/data/NAME%20/FILE", "/data/NAME%00/FILE", "/data/UPPER/FILE",
     "/DATA/NAME/FILE", "/data/open/..\\NAME\\FILE", "/data/open%5c..%5cNAME/FILE", "/data/open/%252e%252e/NAME/FILE",
-    "/data/open/%c0%ae%c0%ae/NAME/FILE", "/data/%68idden/FILE", "/%64ata/NAME/FILE", "/data/NAME;x/FILE", "/data/NAME?x/FILE",
+    "/data/open/%c0%ae%c0%ae/NAME/FILE", "/data/%73ecluded/FILE", "/%64ata/NAME/FILE", "/data/NAME;x/FILE", "/data/NAME?x/FILE",
     "/data/NAME/FILE?token=x", "/data/NAME/FILE#open", "/data#/NAME/FILE", "/data/open/%2e%2e%2fNAME/FILE",
     "/flat/../data/NAME/FILE", "/static/../data/NAME/FILE", "/v/1/../../data/NAME/FILE", "/data/open/.../NAME/FILE",
     "/data/open/info/../../NAME/FILE", "/data/~/NAME/FILE", "/data/~x/../NAME/FILE", "/data/open/~/../../NAME/FILE",
@@ -283,12 +283,12 @@ def test_under_a_public_default_only_the_named_are_private(tricked: dict[str, Cl
     assert client.ask(f"/data/open/{CHUNK}").status == 200
     assert client.ask("/data/none/info").status == 404
     for target in (
-        "/data/hidden/info",
-        "/data/hidden",
-        "/data/HIDDEN/info",
-        "/data/Lab/Inner/info",
-        "/data/hidden./info",
-        "/flat/hidden/x",
+        "/data/secluded/info",
+        "/data/secluded",
+        "/data/SECLUDED/info",
+        "/data/Lab/Cloister/info",
+        "/data/secluded./info",
+        "/flat/secluded/x",
     ):
         refused(client.ask(target))
 
@@ -359,7 +359,7 @@ class NoFiles:
         raise AssertionError("the disk was asked")
 
 
-@pytest.mark.parametrize("path", ["/data/hidden/info", "/data/none/info", "/data/~x/hidden/info", "/data/hidden"])
+@pytest.mark.parametrize("path", ["/data/secluded/info", "/data/none/info", "/data/~x/secluded/info", "/data/secluded"])
 def test_a_refusal_does_not_ask_the_disk_so_its_time_tells_nothing(root: Path, path: str) -> None:
     gate = Gate(NoFiles(), policy_of(root, SETTINGS))  # type: ignore[arg-type]
     scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": []}
@@ -378,16 +378,16 @@ def test_a_refusal_does_not_ask_the_disk_so_its_time_tells_nothing(root: Path, p
 
 def test_neither_tokens_nor_links_are_logged(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    given = grant("hidden")
-    (root / "hidden" / "unreadable").mkdir(exist_ok=True)
+    given = grant("secluded")
+    (root / "secluded" / "unreadable").mkdir(exist_ok=True)
     secrets = (TOKEN, READ_TOKEN, given, given[1:12], cookie(Right.WRITE)["Cookie"])
     with served(root) as client:
         for who in (*ENTITLED.values(), *STRANGERS.values()):
-            client.ask(f"/data/{given}/hidden/info?token={TOKEN}", who)
+            client.ask(f"/data/{given}/secluded/info?token={TOKEN}", who)
             client.ask("/api/datasets", who)
             client.ask("/api/session", who, "POST", {"token": TOKEN})
             client.ask("/api/session", who, "POST", {"token": TOKEN, "other": 1})
-            client.ask(f"/data/{given}/hidden/8_8_8/0-64_0-64", who)
+            client.ask(f"/data/{given}/secluded/8_8_8/0-64_0-64", who)
     for record in caplog.records:
         for secret in secrets:
             assert secret not in record.getMessage()

@@ -155,28 +155,40 @@ def test_links_of_the_list_stay_the_same_for_a_while(client: Client, monkeypatch
 def test_pictures_are_as_private_as_their_datasets(client: Client) -> None:
     assert client.ask("/api/thumbnails?name=open").body.startswith(b"\x89PNG")
     assert client.ask("/api/thumbnails?name=open").headers["Cache-Control"] == "no-cache"
-    shown = client.ask("/api/thumbnails?name=hidden", bearer(READ_TOKEN))
+    shown = client.ask("/api/thumbnails?name=secluded", bearer(READ_TOKEN))
     assert SECRET in shown.body
     assert shown.headers["Cache-Control"] == "private, no-cache"
     for name in (
         *HIDDEN,
         "none",
-        "open/../hidden",
-        "lab//inner",
-        "lab/./inner",
-        "/hidden",
-        "hidden/",
+        "open/../secluded",
+        "lab//cloister",
+        "lab/./cloister",
+        "/secluded",
+        "secluded/",
         ".",
         "..",
-        "%2fhidden",
-        "open\\..\\hidden",
+        "%2fsecluded",
+        "open\\..\\secluded",
     ):
         answer = client.ask(f"/api/thumbnails?name={name}", {**STRANGER, "If-None-Match": "*", "Range": "bytes=0-"})
         assert answer.told == client.ask("/api/thumbnails?name=none").told
 
 
 @pytest.mark.parametrize(
-    "name", [*HIDDEN, "none", "lab//inner", "lab/./inner", "lab/inner/", "/lab/inner", "", "..", "lab/inner%00", "open/../hidden"]
+    "name",
+    [
+        *HIDDEN,
+        "none",
+        "lab//cloister",
+        "lab/./cloister",
+        "lab/cloister/",
+        "/lab/cloister",
+        "",
+        "..",
+        "lab/cloister%00",
+        "open/../secluded",
+    ],
 )
 def test_links_are_made_for_who_may_read(client: Client, name: str) -> None:
     expected = (401, {"detail": NEEDS_TOKEN})
@@ -188,13 +200,13 @@ def test_links_are_made_for_who_may_read(client: Client, name: str) -> None:
 
 def test_a_link_tells_when_it_ends(client: Client, without: Client) -> None:
     assert json_of(client.ask("/api/link?name=open"))["expires"] is None
-    own = json_of(client.ask("/api/link?name=open&name=hidden", bearer(READ_TOKEN)))
+    own = json_of(client.ask("/api/link?name=open&name=secluded", bearer(READ_TOKEN)))
     assert 12 * 3600 - 5 <= seconds_until(own["expires"]) <= 13 * 3600
     plain, granted = data_urls(own["link"])
     assert "~" not in plain
     assert "/data/~" in granted
-    assert json_of(without.ask("/api/link?name=hidden&expires=7d")) == json_of(without.ask("/api/link?name=hidden"))
-    assert json_of(without.ask("/api/link?name=hidden"))["expires"] is None
+    assert json_of(without.ask("/api/link?name=secluded&expires=7d")) == json_of(without.ask("/api/link?name=secluded"))
+    assert json_of(without.ask("/api/link?name=secluded"))["expires"] is None
 
 
 def seconds_until(told: str) -> float:
@@ -204,7 +216,7 @@ def seconds_until(told: str) -> float:
 
 @pytest.mark.parametrize(("duration", "seconds"), [("30m", 1800), ("12h", 43200), ("7d", 604800)])
 def test_links_end_when_they_are_told_to(client: Client, duration: str, seconds: int) -> None:
-    for name in ("hidden", "open"):
+    for name in ("secluded", "open"):
         made = json_of(client.ask(f"/api/link?name={name}&expires={duration}", bearer(TOKEN)))
         assert seconds - 60 < seconds_until(made["expires"]) <= seconds
         (url,) = data_urls(made["link"])
@@ -215,10 +227,10 @@ def test_links_end_when_they_are_told_to(client: Client, duration: str, seconds:
     ("who", "query", "status", "detail"),
     [
         ({}, "name=open&expires=7d", 401, NEEDS_TOKEN),
-        ({}, "name=hidden&expires=7d", 401, NEEDS_TOKEN),
+        ({}, "name=secluded&expires=7d", 401, NEEDS_TOKEN),
         (bearer(READ_TOKEN), "name=open&expires=7d", 403, "only who may change datasets makes links that expire"),
-        (bearer(READ_TOKEN), "name=hidden&expires=7d", 403, "only who may change datasets makes links that expire"),
-        (bearer(TOKEN), "name=hidden&expires=week", 422,
+        (bearer(READ_TOKEN), "name=secluded&expires=7d", 403, "only who may change datasets makes links that expire"),
+        (bearer(TOKEN), "name=secluded&expires=week", 422,
          "--expires week: expected minutes, hours or days, such as 30m, 12h or 7d, of at most 3660d"),
         (bearer(TOKEN), "name=none&expires=7d", 404, "no dataset 'none' is served here"),
     ],
@@ -251,13 +263,13 @@ def test_a_session_may_what_its_token_may_until_it_is_ended(client: Client, toke
     assert token.strip() not in value
     who = {"Cookie": value}
     assert json_of(client.ask("/api/session", who)) == state
-    assert client.ask(f"/data/hidden/{CHUNK}", who).body == SECRET
+    assert client.ask(f"/data/secluded/{CHUNK}", who).body == SECRET
     assert client.ask("/api/jobs", who).status == (200 if right == "write" else 403)
     ended = client.ask("/api/session", who, "DELETE")
     assert (ended.status, ended.body) == (204, b"")
     assert cookie_of(ended)[0] == "glassine_session="
     assert cookie_of(ended)[1]["max-age"] == "0"
-    assert client.ask(f"/data/hidden/{CHUNK}", who).status == 401, "the copy of its cookie is no good either"
+    assert client.ask(f"/data/secluded/{CHUNK}", who).status == 401, "the copy of its cookie is no good either"
     assert json_of(client.ask("/api/session", who)) == {"token_needed": True, "right": "public", "expires": None}
     assert client.ask("/api/session", who, "DELETE").status == 204
 
@@ -315,7 +327,7 @@ def test_without_a_token_everybody_may_do_everything(without: Client) -> None:
     assert "Set-Cookie" not in answer.headers
     assert without.ask("/api/session", cookie(Right.READ), "DELETE").status == 204
     assert without.ask("/api/jobs").status == 200
-    assert without.ask(f"/data/hidden/{CHUNK}").headers["Cache-Control"] == "no-cache"
+    assert without.ask(f"/data/secluded/{CHUNK}").headers["Cache-Control"] == "no-cache"
 
 
 # What is public -----------------------------------------------------------------------------------------------------------------
@@ -329,16 +341,16 @@ def changing(tmp_path: Path) -> Iterator[Client]:
 
 
 def test_a_dataset_is_made_public_and_private_again(changing: Client) -> None:
-    rules = {"default": "private", "datasets": {"lab": "public", "lab/inner": "private", "open": "public"}}
+    rules = {"default": "private", "datasets": {"lab": "public", "lab/cloister": "private", "open": "public"}}
     assert json_of(changing.ask("/api/access", bearer(READ_TOKEN))) == rules
     for level, status in (("public", 200), ("private", 401)):
-        answer = changing.ask("/api/access", bearer(TOKEN), "POST", {"name": "hidden", "access": level})
-        rules["datasets"]["hidden"] = level
+        answer = changing.ask("/api/access", bearer(TOKEN), "POST", {"name": "secluded", "access": level})
+        rules["datasets"]["secluded"] = level
         assert json_of(answer) == rules
-        assert changing.ask(f"/data/hidden/{CHUNK}").status == status
-        assert ("hidden" in listed(changing, {})) == (status == 200)
-        assert changing.ask("/api/link?name=hidden").status == status
-        assert changing.ask("/api/thumbnails?name=hidden").status == status
+        assert changing.ask(f"/data/secluded/{CHUNK}").status == status
+        assert ("secluded" in listed(changing, {})) == (status == 200)
+        assert changing.ask("/api/link?name=secluded").status == status
+        assert changing.ask("/api/thumbnails?name=secluded").status == status
     assert json_of(changing.ask("/api/access", bearer(TOKEN), "POST", {"name": "", "access": "public"}))["default"] == "public"
     assert changing.ask("/data/none/info").status == 404
 
@@ -378,7 +390,7 @@ def test_the_link_of_a_job_opens_what_it_made(tmp_path: Path) -> None:
     root = make_root(tmp_path)
     write_scan(root / "scan.nii.gz")
     with served(root) as client:
-        body = {"command": "convert", "options": {"source": "scan.nii.gz", "dataset": "lab/inner/made", "executor": "serial"}}
+        body = {"command": "convert", "options": {"source": "scan.nii.gz", "dataset": "lab/cloister/made", "executor": "serial"}}
         job = json_of(client.ask("/api/jobs", bearer(TOKEN), "POST", body))
         while job["state"] in ("queued", "running"):
             time.sleep(0.05)
@@ -387,21 +399,21 @@ def test_the_link_of_a_job_opens_what_it_made(tmp_path: Path) -> None:
         target = url.removeprefix(f"http://{client.host}")
         assert "/data/~" in target
         assert client.ask(f"{target}/info").status == 200
-        assert client.ask("/data/lab/inner/made/info").status == 401
-        client.ask("/api/access", bearer(TOKEN), "POST", {"name": "lab/inner/made", "access": "public"})
+        assert client.ask("/data/lab/cloister/made/info").status == 401
+        client.ask("/api/access", bearer(TOKEN), "POST", {"name": "lab/cloister/made", "access": "public"})
         (url,) = data_urls(json_of(client.ask(f"/api/jobs/{job['id']}", bearer(TOKEN)))["link"])
         assert "~" not in url, "what has become public needs no right any more"
-        files = [*root.glob(".glassine/jobs/*"), *root.glob("lab/inner/made/.glassine/*")]
+        files = [*root.glob(".glassine/jobs/*"), *root.glob("lab/cloister/made/.glassine/*")]
         assert not [path for path in files if path.is_file() and TOKEN.encode() in path.read_bytes()]
 
 
 def test_a_link_of_another_dataset_does_not_help_the_api(client: Client) -> None:
-    given = grant("hidden")
+    given = grant("secluded")
     for path in (
         f"/api/{given}/jobs",
         f"/{given}/api/jobs",
-        f"/api/thumbnails?name={given}/hidden",
-        f"/api/link?name={given}/hidden",
+        f"/api/thumbnails?name={given}/secluded",
+        f"/api/link?name={given}/secluded",
     ):
         assert client.ask(path).status in (401, 404)
         assert SECRET not in client.ask(path).body
@@ -410,5 +422,5 @@ def test_a_link_of_another_dataset_does_not_help_the_api(client: Client) -> None
 def test_tokens_of_other_servers_are_none(root: Path) -> None:
     with served(root, AccessSettings("another-0123456789abcdef")) as other:
         assert other.ask("/api/jobs", bearer(TOKEN)).status == 401
-        assert other.ask(f"/data/hidden/{CHUNK}", bearer(READ_TOKEN)).status == 401
+        assert other.ask(f"/data/secluded/{CHUNK}", bearer(READ_TOKEN)).status == 401
         assert other.ask("/api/session", None, "POST", {"token": READ_TOKEN}).status == 401
