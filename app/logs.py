@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
+from urllib.parse import quote
 
 from starlette.types import Scope
 
@@ -160,7 +161,8 @@ class _Hiding(logging.Formatter):
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
         super().__init__()
-        self._secrets = secrets
+        # Paths are shown as repr shows them, and may have come encoded.
+        self._secrets = {form for secret in secrets for form in (secret, repr(secret)[1:-1], quote(secret, safe=""))}
 
     def hidden(self, text: str) -> str:
         """Return a text without grants and secrets."""
