@@ -90,6 +90,8 @@ class AtOnceProtocol(HttpToolsProtocol):
         limits: Limits = DEFAULT,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        # uvicorn's has these from the first request on.
+        self.url, self.headers = b"", []
         self._limits = limits
         self._started: RequestResponseCycle | None = None
         self._delivered = 0
@@ -266,9 +268,8 @@ class AtOnceProtocol(HttpToolsProtocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer with a refusal, and read on for a while: closed with something unread, a connection takes the answer with it."""
-        target = self.url if self.scope is not None else b""
         is_head = self.scope is not None and self.scope.get("method") == "HEAD"
-        self.transport.write(refusal.answer(target, self.server_state.default_headers, is_head=is_head))
+        self.transport.write(refusal.answer(self.url, self.server_state.default_headers, is_head=is_head))
         self._is_refused = True
         self.pipeline.clear()
         self.flow.resume_reading()
