@@ -40,6 +40,8 @@ class Health:
         # All who ask wait for the same look, so that a disk that hangs takes one thread.
         if self._looking is None or self._looking.done():
             self._looking = asyncio.get_running_loop().run_in_executor(self._thread, _look, self._root)
+            # Whoever asked may have lost patience: nobody else takes note of the error then.
+            self._looking.add_done_callback(lambda looked: looked.cancelled() or looked.exception())
         try:
             await asyncio.wait_for(asyncio.shield(self._looking), self._patience)
         except TimeoutError:

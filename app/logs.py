@@ -32,6 +32,7 @@ _STANDARD_ERROR = 2
 _LONGEST_LINE = getattr(select, "PIPE_BUF", 512)
 """Bytes that a pipe takes from one process with nothing from another in between."""
 _LONGEST_PATH = 500
+_LONGEST_CLIENT = 64
 """Characters."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _FAILED = 500
@@ -98,7 +99,7 @@ class RequestLog:
             "status": answered.status,
             "seconds": round(answered.seconds, 6),
             "bytes": answered.size,
-            "client": (scope.get("client") or ("",))[0],
+            "client": _shown((scope.get("client") or ("",))[0], _LONGEST_CLIENT),
             "dataset": _dataset(answered.path),
         }
         level = logging.WARNING if answered.status >= _FAILED else logging.INFO
@@ -118,8 +119,12 @@ def tell_job(job: Job) -> None:
 
 def shown_path(path: str) -> str:
     """Return a path as a log may show it: in one line, not too long, without grant and query."""
-    shown = repr(redacted(path))[1:-1]
-    return shown if len(shown) <= _LONGEST_PATH else f"{shown[:_LONGEST_PATH]}..."
+    return _shown(redacted(path), _LONGEST_PATH)
+
+
+def _shown(text: str, longest: int) -> str:
+    shown = repr(text)[1:-1]
+    return shown if len(shown) <= longest else f"{shown[:longest]}..."
 
 
 def _dataset(path: str) -> str | None:

@@ -1,6 +1,7 @@
 """The application with everything that passes counted, and /metrics, which tells it."""
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Awaitable, Sized
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,8 @@ from converters.errors import ConverterError
 
 _SECONDS = 1.0
 """Between two snapshots for the other processes."""
+_log = logging.getLogger(__name__)
+
 _FAILED = 500
 """What uvicorn answers for an exception."""
 
@@ -57,11 +60,12 @@ class Counted:
     def __init__(self, site: Site, root: Path, store: Store, telling: Telling) -> None:
         self.site = site
         self.connections: Sized = ()
-        self._counts = Counts()
+        folders = Folders(root)
+        self._counts = Counts(folders.is_known)
         self._in_progress = 0
         self._log = telling.requests
         self._logs_all = self._log is not None and self._log.which == "all"
-        self._books = _Books(root, store, telling.folder)
+        self._books = _Books(folders, store, telling.folder)
         # One thread alone, so that the books need no locks, and a slow disk holds up neither requests nor their reading.
         self._bookkeeper = ThreadPoolExecutor(1, "glassine-metrics")
 
@@ -99,7 +103,6 @@ class Counted:
         accept = request.headers.get("accept", "")
         loop = asyncio.get_running_loop()
         page, content_type = await loop.run_in_executor(self._bookkeeper, self._books.page, self._taken(), accept)
-        self._counts.known = self._books.known
         return Response(page, media_type=content_type, headers={"Cache-Control": "no-store"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -137,12 +140,14 @@ class Counted:
 
     async def _keep_books(self) -> None:
         while True:
-            await self._keep()
+            try:
+                await self._keep()
+            except Exception:
+                _log.exception("requests of the last second are not counted")
             await asyncio.sleep(_SECONDS)
 
     async def _keep(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._bookkeeper, self._books.keep, self._taken())
-        self._counts.known = self._books.known
 
     async def _close_books(self, keeping: asyncio.Task[None]) -> None:
         keeping.cancel()
@@ -192,19 +197,18 @@ class _Answer:
 
 
 class _Books:
-    """The figures of this process and, in the shared folder, of the others; all but known is for one thread."""
+    """The figures of this process and, in the shared folder, of the others; use it in one thread."""
 
-    def __init__(self, root: Path, store: Store, folder: Path | None) -> None:
-        self.known: frozenset[str] = frozenset()
+    def __init__(self, folders: Folders, store: Store, folder: Path | None) -> None:
         self._store = store
         self._jobs = JobCounts()
         store.watch(self._jobs.note)
         self._shared = Shared(folder) if folder is not None else None
-        self._absorber = Absorber(Folders(root), Names(folder / "names.jsonl" if folder is not None else None))
+        self._absorber = Absorber(folders, Names(folder / "names.jsonl" if folder is not None else None))
 
     def keep(self, taken: _Taken) -> Snapshot:
         """Write up what was counted."""
-        self.known = self._absorber.absorb(taken.cells)
+        self._absorber.absorb(taken.cells)
         gauges = {**process_gauges(), "connections": taken.connections, "in_progress": taken.in_progress}
         figures = total([self._absorber.figures, self._jobs.figures(), {("cpu",): cpu_seconds()}])
         snapshot = Snapshot(figures, gauges)

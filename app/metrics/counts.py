@@ -5,10 +5,11 @@ found out later, once for all requests of a second.
 """
 
 from bisect import bisect_left
+from collections.abc import Callable
 
 from app.metrics.asked import CHUNK, FILE, PREFIXES, SHARD, file_kind, method_class, other_kind, status_class
 from app.metrics.figures import Figures, add
-from app.metrics.folders import NOWHERE, OTHER, Folders, Place
+from app.metrics.folders import OTHER, Folders, Place
 from app.metrics.names import Names
 
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -28,12 +29,14 @@ _OUTCOMES = {200: "found", 206: "found", 304: "found", 404: "absent", 500: "fail
 
 
 class Counts:
-    """What was asked for since it was last taken; use it in one thread, where taking is done too."""
+    """What was asked for since it was last taken; use it in one thread, where taking is done too.
 
-    def __init__(self) -> None:
+    is_known: tells whether a folder was found to be of a dataset: such ones count however many others there are.
+    """
+
+    def __init__(self, is_known: Callable[[str], bool]) -> None:
         self._cells: dict[Key, Cell] = {}
-        self.known: frozenset[str] = frozenset()
-        """Folders that were found to be of a dataset: they count however many others there are."""
+        self._is_known = is_known
 
     def note(self, path: str, method: str, status: int, size: int, seconds: float) -> None:
         """Count a request. size: bytes of its body. seconds: until its answer began; one without status was not answered."""
@@ -53,7 +56,7 @@ class Counts:
 
     def _new_cell(self, key: Key) -> Cell:
         folder, kind, method, status = key
-        if len(self._cells) >= _MOST_CELLS and folder not in self.known:
+        if len(self._cells) >= _MOST_CELLS and not self._is_known(folder):
             key = ("", kind, method, status)
         return self._cells.setdefault(key, _EMPTY.copy())
 
@@ -71,19 +74,16 @@ class Absorber:
         self._folders = folders
         self._names = names
 
-    def absorb(self, cells: dict[Key, Cell]) -> frozenset[str]:
-        """Add what was counted to the figures. Returns the folders among it that are of a dataset."""
-        known = set()
+    def absorb(self, cells: dict[Key, Cell]) -> None:
+        """Add what was counted to the figures."""
+        places = self._folders.places({folder for folder, *_ in cells})
         for (folder, kind, method, status), cell in cells.items():
-            place = self._folders.place(folder) if folder else NOWHERE
-            if place is not NOWHERE:
-                known.add(folder)
+            place = places[folder]
             kind = _kind(kind, place)
             self._add(kind, method, status, cell)
             outcome = _OUTCOMES.get(status)
             if kind in (CHUNK, SHARD) and outcome is not None and method_class(method) == "read":
                 add(self.figures, ("scale", *self._labels(place), outcome), cell[0])
-        return frozenset(known)
 
     def _labels(self, place: Place) -> tuple[str, str]:
         names = (place.dataset, place.scale)

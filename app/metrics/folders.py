@@ -1,5 +1,6 @@
 """Which dataset and scale a folder in a URL is of, looked up on the disk, so that labels are names of what exists."""
 
+import os
 import posixpath
 import time
 from collections import OrderedDict
@@ -26,9 +27,9 @@ _DEEPEST_KEY = 4
 """Folders between an info and the chunks of a scale."""
 _LARGEST_INFO = 1 << 20
 """Bytes; a scale has some hundred."""
-_KEPT = 4096
-_KEPT_SECONDS = 60.0
-_ABSENT_SECONDS = 5.0
+_MOST_KEPT = 4096
+_KNOWN_SECONDS = 60.0
+_UNKNOWN_SECONDS = 5.0
 """How long what was found is taken as it was, and for how long that there is nothing."""
 _CHILDREN = {"mesh": MESH, "skeletons": SKELETON}
 """What a member of a volume's info names the folder of, which need not have an info of its own."""
@@ -51,48 +52,71 @@ class Folders:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._kept: OrderedDict[str, tuple[float, Place]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[float, Place]] = OrderedDict()
+        self._unknown: OrderedDict[str, tuple[float, Place]] = OrderedDict()
+        self._infos: dict[str, Mapping[str, Any] | None] = {}
 
-    def place(self, folder: str) -> Place:
-        """Return what a folder is. folder: of a URL, decoded, without a slash at its end."""
-        name = _below_prefix(folder)
+    def is_known(self, folder: str) -> bool:
+        """Tell whether a folder was found to be of a dataset; any thread may ask."""
+        return _below_prefix(folder) in self._known
+
+    def places(self, folders: Iterable[str]) -> dict[str, Place]:
+        """Return what folders are. folders: of URLs, decoded, without a slash at their ends."""
+        self._infos.clear()
+        return {folder: self._place(_below_prefix(folder)) for folder in folders}
+
+    def _place(self, name: str | None) -> Place:
         if name is None:
             return NOWHERE
-        found = self._kept.get(name)
-        if found is None or time.monotonic() >= found[0]:
-            place = self._look(name)
-            lasts = _KEPT_SECONDS if place is not NOWHERE else _ABSENT_SECONDS
-            found = self._kept[name] = (time.monotonic() + lasts, place)
-            self._kept.move_to_end(name)
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return found[1]
+        for kept in (self._known, self._unknown):
+            expires, place = kept.get(name, (0.0, NOWHERE))
+            if time.monotonic() < expires:
+                return place
+        place = self._look(name)
+        if place.kind != FILE or place.scale != OTHER:
+            _keep(self._known, name, place, _KNOWN_SECONDS)
+        else:
+            # Names that are made up must not take the room of those that are known.
+            self._known.pop(name, None)
+            _keep(self._unknown, name, place, _UNKNOWN_SECONDS)
+        return place
 
     def _look(self, name: str) -> Place:
         """Return what the infos in a folder and above it tell."""
         above, key = name, ""
         for _ in range(_DEEPEST_KEY + 1):
-            info = self._info(above)
+            if above not in self._infos:
+                self._infos[above] = _read_info(self._root, above)
+            info = self._infos[above]
             if info is not None:
-                return _place(above or ROOT_NAME, key, info)
+                return _place_beside(above or ROOT_NAME, key, info)
             if not above:
                 return NOWHERE
             above, _, part = above.rpartition("/")
             key = f"{part}/{key}" if key else part
         return NOWHERE
 
-    def _info(self, name: str) -> Mapping[str, Any] | None:
-        """Return the members of the info in a folder, None where there is none that can be read."""
-        try:
-            path = dataset_path(self._root, name)
-            if path is None:
-                return None
-            with open(path / "info", "rb") as file:
-                data = file.read(_LARGEST_INFO + 1)
-            info = read_json(data) if len(data) <= _LARGEST_INFO else None
-        except (OSError, ValueError, FormatError):
+
+def _keep(kept: OrderedDict[str, tuple[float, Place]], name: str, place: Place, seconds: float) -> None:
+    kept[name] = (time.monotonic() + seconds, place)
+    kept.move_to_end(name)
+    if len(kept) > _MOST_KEPT:
+        kept.popitem(last=False)
+
+
+def _read_info(root: Path, name: str) -> Mapping[str, Any] | None:
+    """Return the members of the info in a folder, None where there is none that can be read."""
+    try:
+        # Most have none, which is told faster than whether links lead out of the root.
+        path = dataset_path(root, name) if os.path.isfile(f"{root}/{name}/info") else None
+        if path is None:
             return None
-        return info if isinstance(info, dict) else None
+        with open(path / "info", "rb") as file:
+            data = file.read(_LARGEST_INFO + 1)
+        info = read_json(data) if len(data) <= _LARGEST_INFO else None
+    except (OSError, ValueError, RuntimeError, FormatError):  # RuntimeError: links that go round in a circle
+        return None
+    return info if isinstance(info, dict) else None
 
 
 def _below_prefix(folder: str) -> str | None:
@@ -104,7 +128,7 @@ def _below_prefix(folder: str) -> str | None:
     return path.removeprefix("/") if is_servable(path) or not path else None
 
 
-def _place(dataset: str, key: str, info: Mapping[str, Any]) -> Place:
+def _place_beside(dataset: str, key: str, info: Mapping[str, Any]) -> Place:
     """Return what lies under a key beside an info."""
     kind = str(info.get("@type", VOLUME))
     if kind != VOLUME:

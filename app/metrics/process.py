@@ -1,5 +1,6 @@
 """What this process needs now, as Linux tells it in /proc; elsewhere there is less to tell."""
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -28,4 +29,5 @@ def process_gauges() -> Mapping[str, float]:
 def _most_descriptors() -> float:
     import resource  # which not every system has
 
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return math.inf if most == resource.RLIM_INFINITY else most

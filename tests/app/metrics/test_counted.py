@@ -3,12 +3,13 @@
 import http.client
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import httpx
 import pytest
 
+from app.metrics.folders import Folders, Place
 from app.settings import AccessSettings
 from tests.app.metrics.conftest import CHUNK, Served
 from tests.app.metrics.reading import OPENMETRICS, Samples, of, samples_of
@@ -147,6 +148,27 @@ def test_an_error_of_the_server_is_a_failed_request(served: Served, root: Path, 
         assert httpx.get(f"{client.base_url}/api/datasets", trust_env=False).status_code == 500
         found = until(client, lambda found: "kind=api method=read status=5xx" in of(found, "glassine_requests_total"))
     assert of(found, "glassine_response_start_seconds_count")["kind=api"] == 1
+
+
+def test_counting_goes_on_after_what_should_not_happen(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = [RuntimeError("never seen before")]
+
+    def fail_once(self: Folders, folders: Iterable[str]) -> dict[str, Place]:
+        if failing:
+            raise failing.pop()
+        return places(self, folders)
+
+    places = Folders.places
+    monkeypatch.setattr(Folders, "places", fail_once)
+    with served() as client:
+        while failing:
+            time.sleep(0.01)
+        client.get(f"{BRAIN}/8_8_8/{CHUNK}")
+        until(client, lambda found: of(found, "glassine_scale_requests_total") != {})
+    assert "requests of the last second are not counted" in caplog.text
+    assert "never seen before" in caplog.text
 
 
 def test_open_connections_and_streams_are_told(served: Served) -> None:

@@ -23,6 +23,10 @@ REQUESTS = st.lists(
 )
 
 
+def known_to_nobody(folder: str) -> bool:
+    return False
+
+
 def absorbed(counts: Counts, root: Path) -> Figures:
     absorber = Absorber(Folders(root), Names(None))
     absorber.absorb(counts.take())
@@ -36,7 +40,7 @@ def total(figures: Figures, key: str) -> float:
 @settings(max_examples=40)
 @given(REQUESTS)
 def test_every_request_counts_once(requests: list[tuple[str, str, int, int, float]]) -> None:
-    counts = Counts()
+    counts = Counts(known_to_nobody)
     for request in requests:
         counts.note(*request)
     figures = absorbed(counts, Path("/nowhere"))
@@ -53,7 +57,7 @@ def test_every_request_counts_once(requests: list[tuple[str, str, int, int, floa
 
 def test_outcomes_of_chunks_are_those_of_reading_them(tmp_path: Path) -> None:
     write_volume(tmp_path / "v")
-    counts = Counts()
+    counts = Counts(known_to_nobody)
     for method, status in [("GET", 200), ("GET", 206), ("HEAD", 304), ("GET", 404), ("GET", 404), ("GET", 500)]:
         counts.note("/data/v/8_8_8/0-64_0-64_0-64", method, status, 0, 0.1)
     for method, status in [("OPTIONS", 200), ("POST", 405), ("GET", 401), ("GET", 416), ("GET", 503), ("GET", 0)]:
@@ -70,9 +74,10 @@ def test_outcomes_of_chunks_are_those_of_reading_them(tmp_path: Path) -> None:
 
 def test_made_up_names_take_bounded_memory_and_hide_no_dataset(tmp_path: Path) -> None:
     write_volume(tmp_path / "v")
-    counts, absorber = Counts(), Absorber(Folders(tmp_path), Names(None))
+    folders = Folders(tmp_path)
+    counts, absorber = Counts(folders.is_known), Absorber(folders, Names(None))
     counts.note("/data/v/8_8_8/0-64_0-64_0-64", "GET", 200, 1000, 0.1)
-    counts.known = absorber.absorb(counts.take())
+    absorber.absorb(counts.take())
     for number in range(10_000):
         counts.note(f"/data/made-up-{number}/8_8_8/0-64_0-64_0-64", "GET", 404, 23, 0.1)
     counts.note("/data/v/8_8_8/0-64_0-64_0-64", "GET", 200, 1000, 0.1)
@@ -91,7 +96,7 @@ def test_more_datasets_than_may_be_labels_count_together(tmp_path: Path) -> None
         (tmp_path / f"{number}" / "info").write_text('{"scales": [{"key": "k"}]}')
     absorber = Absorber(Folders(tmp_path), Names(None))
     for _ in range(2):
-        counts = Counts()
+        counts = Counts(known_to_nobody)
         for number in range(MOST + 20):
             counts.note(f"/data/{number}/k/0-1_0-1_0-1", "GET", 404, 0, 0.0)
         absorber.absorb(counts.take())

@@ -8,6 +8,10 @@ import pytest
 from app.metrics.folders import NOWHERE, Folders, Place
 
 
+def place_of(folders: Folders, folder: str) -> Place:
+    return folders.places([folder])[folder]
+
+
 @pytest.mark.parametrize(
     ("folder", "place"),
     [
@@ -23,7 +27,7 @@ from app.metrics.folders import NOWHERE, Folders, Place
     ],
 )
 def test_folders_of_a_dataset(root: Path, folder: str, place: Place) -> None:
-    assert Folders(root).place(folder) == place
+    assert place_of(Folders(root), folder) == place
 
 
 @pytest.mark.parametrize(
@@ -44,13 +48,13 @@ def test_folders_of_a_dataset(root: Path, folder: str, place: Place) -> None:
     ],
 )
 def test_what_is_no_folder_of_a_dataset(root: Path, folder: str) -> None:
-    assert Folders(root).place(folder) is NOWHERE
+    assert place_of(Folders(root), folder) is NOWHERE
 
 
 def test_the_served_folder_may_be_the_dataset(root: Path) -> None:
     folders = Folders(root / "lab" / "brain")
-    assert folders.place("/data/8_8_8") == Place("file", ".", "8_8_8")
-    assert folders.place("/data") == Place("file", ".", "other")
+    assert place_of(folders, "/data/8_8_8") == Place("file", ".", "8_8_8")
+    assert place_of(folders, "/data") == Place("file", ".", "other")
 
 
 @pytest.mark.parametrize(
@@ -59,18 +63,36 @@ def test_the_served_folder_may_be_the_dataset(root: Path) -> None:
 )
 def test_an_info_that_cannot_be_read_tells_of_no_scale(root: Path, info: str) -> None:
     (root / "lab" / "brain" / "info").write_text(info)
-    assert Folders(root).place("/data/lab/brain/8_8_8").scale == "other"
+    assert place_of(Folders(root), "/data/lab/brain/8_8_8").scale == "other"
 
 
 def test_an_info_outside_of_the_served_folder_is_not_read(root: Path) -> None:
     (root / "lab" / "brain").rename(root.parent / "elsewhere")
     (root / "lab" / "brain").symlink_to(root.parent / "elsewhere")
-    assert Folders(root).place("/data/lab/brain/8_8_8") is NOWHERE
+    assert place_of(Folders(root), "/data/lab/brain/8_8_8") is NOWHERE
+
+
+def test_links_that_go_round_in_a_circle_are_nothing(root: Path) -> None:
+    (root / "lab" / "loop").symlink_to("loop")
+    assert place_of(Folders(root), "/data/lab/loop/8_8_8") is NOWHERE
+
+
+def test_what_is_known_stays_so_whatever_else_is_asked_for(root: Path) -> None:
+    folders = Folders(root)
+    known = ["/data/lab/brain/8_8_8", f"/data/~zzzzzz.2.{'A' * 22}/lab/brain/16_16_16", "/flat/lab/brain/mesh"]
+    folders.places(known)
+    folders.places(f"/data/made-up-{number}/8_8_8" for number in range(5000))
+    folders.places(f"/data/lab/brain/made-up-{number}" for number in range(5000))
+    assert all(map(folders.is_known, known))
+    assert not folders.is_known("/data/made-up-4999/8_8_8")
+    assert not folders.is_known("/data/lab/brain/made-up-4999")
+    assert not folders.is_known("/data/lab/brain")
+    assert not folders.is_known("")
 
 
 def test_what_was_found_is_not_looked_for_again_at_once(root: Path) -> None:
     folders = Folders(root)
-    assert folders.place("/data/lab/brain/8_8_8").scale == "8_8_8"
+    assert place_of(folders, "/data/lab/brain/8_8_8").scale == "8_8_8"
     (root / "lab" / "brain" / "info").write_text(json.dumps({"scales": []}))
-    assert folders.place("/data/lab/brain/8_8_8").scale == "8_8_8"
-    assert Folders(root).place("/data/lab/brain/8_8_8").scale == "other"
+    assert place_of(folders, "/data/lab/brain/8_8_8").scale == "8_8_8"
+    assert place_of(Folders(root), "/data/lab/brain/8_8_8").scale == "other"
