@@ -33,7 +33,7 @@ _CONTEXT = {
 """Of each process, and there is one for each core. Boxes are cut along chunks, so that nothing is decoded twice."""
 
 _OPEN_ARRAYS = 8
-_ERRORS = (ValueError, KeyError, IndexError, NotImplementedError, OSError, RuntimeError, MemoryError)
+_ERRORS = (ValueError, KeyError, IndexError, NotImplementedError, OSError, OverflowError, RuntimeError, MemoryError)
 """What tensorstore raises, by the kind of its status."""
 _MEMBER = re.compile(r'Error parsing (?:object member "(\w+)"|value at position (\d+)): ')
 _CHUNK_NAME = re.compile(r"c|(c\.)?[0-9]+(\.[0-9]+)*", re.ASCII)
