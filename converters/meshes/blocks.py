@@ -6,8 +6,10 @@ upper end, and where the scale begins one of background.
 
 import ctypes
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,22 @@ from converters.meshes.spool import write_part
 from converters.meshes.surfaces import Surfaces, stacked
 from converters.results import BlockResult
 from converters.storage.reader import VolumeReader
-from formats.grid import Box
+from formats.grid import Box, Triple
 from formats.info import Scale
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """From glibc's malloc.h."""
 _KEPT_BYTES = 1 << 30
+
+_LABEL_BYTES = 24
+"""Memory that a voxel takes while its label is read and numbered."""
+_SEGMENT_BYTES = 600
+_RAW_TRIANGLE_BYTES = 70
+"""Memory that a triangle of marching cubes takes, and what is left of it; measured on noise, of which all is left."""
+_WORKED_TRIANGLE_BYTES = 250
+"""Memory that a triangle of the segment takes that is being simplified."""
+_LEAST_EDGE = 8
+"""Voxels of a block that is not cut."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +55,12 @@ class MeshSource:
 
 @dataclass(frozen=True)
 class BlockTask:
-    """One block. box: its voxels, 0 at the scale's first one. folder: for its part."""
+    """One block. box: its voxels, 0 at the scale's first one. folder: for its parts. room: bytes that it may take."""
 
     source: MeshSource
     box: Box
     folder: Path
+    room: int
     item: tuple[int]
 
     @property
@@ -55,22 +68,29 @@ class BlockTask:
         """The block's name in messages."""
         return f"{self.source.scale.key} from voxel {self.box.start}"
 
-    @property
-    def part(self) -> Path:
-        """The file that the block's surfaces go to."""
-        return part_path(self.folder, self.item[0])
+
+def part_path(folder: Path, number: int, piece: int = 0) -> Path:
+    """Return the file of a block's surfaces, or of a piece of them where they are in several."""
+    return folder / f"{number // 1000}" / (f"{number}.{piece}" if piece else f"{number}")
 
 
-def part_path(folder: Path, number: int) -> Path:
-    """Return the file of a block's surfaces."""
-    return folder / f"{number // 1000}" / f"{number}"
+def part_paths(folder: Path, number: int) -> Iterator[Path]:
+    """Yield the files of a block that is done."""
+    yield part_path(folder, number)
+    for piece in count(1):
+        path = part_path(folder, number, piece)
+        if not path.exists():
+            return
+        yield path
 
 
 def mesh_block(task: BlockTask) -> BlockResult:
     """Write the surfaces of one block. Raises DatasetError, DiskFullError."""
     _keep_memory()
-    surfaces = block_surfaces(task.source, task.box)
-    return BlockResult(voxels=task.box.voxels, stored_bytes=write_part(task.part, surfaces))
+    stored = 0
+    for piece, surfaces in enumerate(surfaces_within(task.source, task.box, task.room)):
+        stored += write_part(part_path(task.folder, task.item[0], piece), surfaces)
+    return BlockResult(voxels=task.box.voxels, stored_bytes=stored)
 
 
 @cache
@@ -81,25 +101,80 @@ def _keep_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
+def surfaces_within(source: MeshSource, box: Box, room: int) -> Iterator[Surfaces]:
+    """Yield the surfaces of a block as block_surfaces returns them, those of parts of it where all together take too much.
+
+    Noise has fifty times the triangles of tissue. room: bytes.
+    """
+    waiting = [box]
+    while waiting:
+        some = waiting.pop()
+        numbered = _numbered(source, some)
+        if numbered.needed_bytes <= room or max(some.shape) <= _LEAST_EDGE:
+            yield _surfaces(source, numbered)
+        else:
+            waiting += _halves(some)
+
+
 def block_surfaces(source: MeshSource, box: Box) -> Surfaces:
     """Return the triangles that belong to a block, simplified; all surfaces are closed at the faces of the scale.
 
     box: as BlockTask has it. Raises DatasetError for chunks that cannot be read.
     """
-    import fastremap
+    return _surfaces(source, _numbered(source, box))
 
-    from converters.meshes.cubes import raw_surfaces
+
+@dataclass(frozen=True)
+class _Numbered:
+    """The labels of a block, with what they are numbered by, and how large their surfaces are.
+
+    labels: int32 [x, y, z] in Fortran order. numbers: of each segment. origin: of the first voxel.
+    """
+
+    labels: NDArray[np.int32]
+    numbers: dict[int, int]
+    origin: Triple
+
+    @property
+    def needed_bytes(self) -> int:
+        """What making the surfaces takes, about."""
+        from converters.meshes.counting import surface_sizes
+
+        triangles = 2 * surface_sizes(self.labels.T, len(self.numbers) + 1)
+        surfaces = _RAW_TRIANGLE_BYTES * int(triangles.sum()) + _WORKED_TRIANGLE_BYTES * int(triangles.max())
+        return _LABEL_BYTES * self.labels.size + _SEGMENT_BYTES * len(self.numbers) + surfaces
+
+
+def _numbered(source: MeshSource, box: Box) -> _Numbered:
+    import fastremap
 
     outer = _with_neighbours(source, box)
     labels, found_numbers = fastremap.renumber(_labels(source, outer), preserve_zero=True, in_place=False)
     numbers = {int(segment): int(number) for segment, number in found_numbers.items() if segment}
+    return _Numbered(np.asfortranarray(labels, np.int32), numbers, outer.start)
+
+
+def _surfaces(source: MeshSource, numbered: _Numbered) -> Surfaces:
+    from converters.meshes.cubes import raw_surfaces
+
+    numbers = numbered.numbers
     if not numbers:
         return stacked([])
-    raw = raw_surfaces(np.asfortranarray(labels, np.int32), len(numbers) + 1)
-    found = simplified_block(raw, numbers, outer.start, source.simplifier)
+    raw = raw_surfaces(numbered.labels, len(numbers) + 1)
+    found = simplified_block(raw, numbers, numbered.origin, source.simplifier)
     # Also those of which simplification left nothing here: whoever joins the parts looks whether anything is left of them.
     here = np.diff(raw.triangle_ends)[[numbers[segment] - 1 for segment in found.segments.tolist()]] > 0
     return Surfaces(found.segments[here], found.vertex_ends[here], found.triangle_ends[here], found.vertices, found.triangles)
+
+
+def _halves(box: Box) -> list[Box]:
+    """Return a box cut across its longest edge, the end first."""
+    axis = box.shape.index(max(box.shape))
+    middle = box.start[axis] + box.shape[axis] // 2
+    begin, end = list(box.start), list(box.end)
+    begin[axis] = end[axis] = middle
+    (x, y, z), (u, v, w) = begin, end
+    return [Box((x, y, z), box.end), Box(box.start, (u, v, w))]
 
 
 def _with_neighbours(source: MeshSource, box: Box) -> Box:

@@ -12,11 +12,11 @@ from converters.budget import budget_begun, budget_of
 from converters.children import SHOWN
 from converters.errors import DatasetError, OptionError
 from converters.executor import open_executor, place_for_workers
-from converters.meshes.blocks import BlockTask, MeshSource, mesh_block, part_path
+from converters.meshes.blocks import BlockTask, MeshSource, mesh_block, part_paths
 from converters.meshes.joining import GroupTask, mesh_group, told_path
 from converters.meshes.large import LargeSegment, Placed, mesh_large
 from converters.meshes.outputs import Encoding, LegacyFiles, MultiresFiles, MultiresParts
-from converters.meshes.plan import MeshPlan, make_mesh_plan, plan_groups, room_for_triangles
+from converters.meshes.plan import MeshPlan, make_mesh_plan, plan_groups, room_for_triangles, worker_room
 from converters.meshes.record import FOLDER, MESHES, MeshRecord
 from converters.meshes.simplification import compile_kernels
 from converters.meshes.spool import read_index
@@ -46,23 +46,25 @@ class MeshSummary:
 
 @dataclass(frozen=True)
 class _Found:
-    """What the blocks found: each segment with its triangles, and which segments each block holds.
+    """What the blocks found: each segment with its triangles, and which segments each part holds.
 
-    segments: uint64 [k], ascending. triangles: int64 [k]. of_blocks: for each block the positions of its segments.
+    segments: uint64 [k], ascending. triangles: int64 [k]. parts: each block's files, with its box. of_parts: for each part the
+    positions of its segments.
     """
 
     segments: NDArray[np.uint64]
     triangles: NDArray[np.int64]
-    of_blocks: list[NDArray[np.int64]]
+    parts: list[tuple[Path, Box]]
+    of_parts: list[NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Segments that are joined together. triangles: of all. blocks: number and box of each that holds parts of them."""
+    """Segments that are joined together. triangles: of all. parts: those that hold some, with the boxes of their blocks."""
 
     segments: NDArray[np.uint64]
     triangles: int
-    blocks: tuple[tuple[int, Box], ...]
+    parts: tuple[tuple[Path, Box], ...]
 
 
 def make_meshes(dataset: Path, options: MeshOptions, report: Report) -> MeshSummary:
@@ -98,11 +100,9 @@ def _written(plan: MeshPlan, options: MeshOptions, held: ChildClaim[MeshRecord],
     source = MeshSource(plan.reader, plan.scale, plan.simplifiers[0], options.segments and tuple(sorted(set(options.segments))))
     work.report(Progress("compile", 0, 1, "kernels"))
     compile_kernels()
-    boxes, parts = plan.blocks(), held.spool / "parts"
-    _do_blocks(source, boxes, parts, work)
-    found = _found(len(boxes), parts)
+    found = _do_blocks(source, plan, held.spool / "parts", work)
     _check_found(plan, options, found)
-    groups = _groups(found, boxes, plan)
+    groups = _groups(found, plan)
     output, sharding = _output(plan, options, held, len(found.segments))
     room, told = room_for_triangles(plan.budget), held.spool / "told"
     results = []
@@ -110,29 +110,32 @@ def _written(plan: MeshPlan, options: MeshOptions, held: ChildClaim[MeshRecord],
         if group.triangles > room:
             spool = held.spool / "large" / str(number)
             large = LargeSegment(int(group.segments[0]), number, plan, room, output, spool, told)
-            results += mesh_large(large, _placed(group, parts), work)
-    base = GroupTask(source, found.segments[:0], (), parts, plan.simplifiers[1:], output, told, (0,))
+            results += mesh_large(large, _placed(group), work)
+    base = GroupTask(source, found.segments[:0], (), plan.simplifiers[1:], output, told, (0,))
     results += _do_groups(base, groups, room, work)
     if isinstance(output, MultiresParts) and sharding is not None:
         results += do_step(work, segment_shards(output.parts, len(groups), sharding, held.folder))
     return _mesh_info(options, sharding), _record(plan, held, len(groups), results)
 
 
-def _do_blocks(source: MeshSource, boxes: list[Box], parts: Path, work: Work) -> None:
+def _do_blocks(source: MeshSource, plan: MeshPlan, folder: Path, work: Work) -> _Found:
+    boxes, room = plan.blocks(), worker_room(plan.budget)
+
     def tasks() -> Iterator[BlockTask]:
-        return (BlockTask(source, box, parts, (number,)) for number, box in enumerate(boxes))
+        return (BlockTask(source, box, folder, room, (number,)) for number, box in enumerate(boxes))
 
     do_step(work, Step("blocks", "mesh", mesh_block, tasks, sum(box.voxels for box in boxes), "voxels"))
+    return _found([(path, box) for number, box in enumerate(boxes) for path in part_paths(folder, number)])
 
 
-def _found(blocks: int, parts: Path) -> _Found:
-    indices = [read_index(part_path(parts, number)) for number in range(blocks)]
+def _found(parts: list[tuple[Path, Box]]) -> _Found:
+    indices = [read_index(path) for path, _ in parts]
     every = np.concatenate([index.segments for index in indices])
     segments, places = np.unique(every, return_inverse=True)
     counts = np.concatenate([np.diff(index.triangle_ends, prepend=0) for index in indices])
     triangles = np.bincount(places, counts, len(segments)).astype(np.int64)
     ends = np.cumsum([len(index.segments) for index in indices])
-    return _Found(segments, triangles, np.split(places, ends[:-1]))
+    return _Found(segments, triangles, parts, np.split(places, ends[:-1]))
 
 
 def _check_found(plan: MeshPlan, options: MeshOptions, found: _Found) -> None:
@@ -146,16 +149,16 @@ def _check_found(plan: MeshPlan, options: MeshOptions, found: _Found) -> None:
         )
 
 
-def _groups(found: _Found, boxes: list[Box], plan: MeshPlan) -> list[_Group]:
+def _groups(found: _Found, plan: MeshPlan) -> list[_Group]:
     slices = plan_groups(found.triangles, plan.budget)
     number_of = np.repeat(np.arange(len(slices)), [some.stop - some.start for some in slices])
-    blocks_of: list[list[tuple[int, Box]]] = [[] for _ in slices]
-    for block, places in enumerate(found.of_blocks):
+    parts_of: list[list[tuple[Path, Box]]] = [[] for _ in slices]
+    for part, places in zip(found.parts, found.of_parts, strict=True):
         for number in np.unique(number_of[places]).tolist():
-            blocks_of[number].append((block, boxes[block]))
+            parts_of[number].append(part)
     return [
-        _Group(found.segments[some], int(found.triangles[some].sum()), tuple(blocks))
-        for some, blocks in zip(slices, blocks_of, strict=True)
+        _Group(found.segments[some], int(found.triangles[some].sum()), tuple(parts))
+        for some, parts in zip(slices, parts_of, strict=True)
     ]
 
 
@@ -165,19 +168,19 @@ def _do_groups(base: GroupTask, groups: list[_Group], room: int, work: Work) -> 
     def tasks() -> Iterator[GroupTask]:
         for number, group in enumerate(groups):
             if group.triangles <= room:
-                yield replace(base, segments=group.segments, blocks=group.blocks, item=(number,))
+                yield replace(base, segments=group.segments, parts=group.parts, item=(number,))
 
     return do_step(work, Step("groups", "join", mesh_group, tasks, len(groups), "groups"))
 
 
-def _placed(group: _Group, parts: Path) -> list[Placed]:
+def _placed(group: _Group) -> list[Placed]:
     """Return where the parts of a segment that is a group alone lie."""
     found = []
-    for number, box in group.blocks:
-        index = read_index(part_path(parts, number))
+    for path, box in group.parts:
+        index = read_index(path)
         counts = np.diff(index.triangle_ends, prepend=0)
         x, y, z = ((begin + end) / 2 for begin, end in zip(box.start, box.end, strict=True))
-        found.append(Placed(part_path(parts, number), (x, y, z), int(counts[index.segments == group.segments[0]][0])))
+        found.append(Placed(path, (x, y, z), int(counts[index.segments == group.segments[0]][0])))
     return found
 
 

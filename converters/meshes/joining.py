@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.meshes.blocks import MeshSource, block_surfaces, part_path
+from converters.meshes.blocks import MeshSource, block_surfaces
 from converters.meshes.outputs import MeshOutput
 from converters.meshes.simplification import Simplifier, coarser, without_seams
 from converters.meshes.spool import read_surfaces
@@ -23,15 +23,13 @@ from formats.meshes.mesh import Mesh
 class GroupTask:
     """Some segments.
 
-    segments: uint64 [k], ascending. blocks: number and box of each block that holds parts of them. parts: the folder of the
-    parts. coarser: how each coarser level of detail is made of the one before, the finest first. told: the folder for what a
-    group tells of its meshes.
+    segments: uint64 [k], ascending. parts: each file that holds surfaces of them, and the box of its block. coarser: how each
+    coarser level of detail is made of the one before, the finest first. told: the folder for what a group tells of its meshes.
     """
 
     source: MeshSource
     segments: NDArray[np.uint64]
-    blocks: tuple[tuple[int, Box], ...]
-    parts: Path
+    parts: tuple[tuple[Path, Box], ...]
     coarser: tuple[Simplifier, ...]
     output: MeshOutput
     told: Path
@@ -72,8 +70,8 @@ def tell(folder: Path, number: int, rows: NDArray[np.uint64]) -> None:
 
 def _whole(task: GroupTask) -> Surfaces:
     """Return the finest level of a group's meshes."""
-    parts = [read_surfaces(part_path(task.parts, number), task.segments) for number, _ in task.blocks]
-    return whole_surfaces(task.source, [box for _, box in task.blocks], parts)
+    parts = [read_surfaces(path, task.segments) for path, _ in task.parts]
+    return whole_surfaces(task.source, list(dict.fromkeys(box for _, box in task.parts)), parts)
 
 
 def whole_surfaces(source: MeshSource, boxes: Sequence[Box], parts: list[Surfaces]) -> Surfaces:

@@ -117,7 +117,7 @@ def _elongation(resolution: Lengths) -> float:
 
 def _block(scale: Scale, budget: Budget) -> Triple:
     """Return voxels of a block, as large as the memory allows."""
-    room = (budget.memory // budget.workers - _PROCESS_BYTES) // _VOXEL_BYTES
+    room = worker_room(budget) // _VOXEL_BYTES
     edges = list(_LARGEST_BLOCK)
     while math.prod(edge + 2 for edge in edges) > room and max(edges) > _LEAST_EDGE:
         edges[edges.index(max(edges))] //= 2
@@ -131,9 +131,14 @@ def _block(scale: Scale, budget: Budget) -> Triple:
     return x, y, z
 
 
+def worker_room(budget: Budget) -> int:
+    """Return the bytes that a worker has for a block or for triangles of segments."""
+    return max(0, budget.memory // budget.workers - _PROCESS_BYTES)
+
+
 def room_for_triangles(budget: Budget) -> int:
     """Return how many triangles of segments the memory of a worker holds with all that is made of them."""
-    return max(1, (budget.memory // budget.workers - _PROCESS_BYTES) // _TRIANGLE_BYTES)
+    return max(1, worker_room(budget) // _TRIANGLE_BYTES)
 
 
 def plan_groups(triangles: NDArray[np.int64], budget: Budget) -> list[slice]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from converters.meshes.cells import Part
     from converters.meshes.cubes import RawSurfaces
 
-_KERNELS = ("cells", "collapsing", "cubes", "measuring", "quadrics")
+_KERNELS = ("cells", "collapsing", "counting", "cubes", "measuring", "quadrics")
 """The modules that hold them."""
 CORNERS_KEPT = 0.72
 """An agreement above that of two faces of a cube: tips and thin parts keep their ends."""
@@ -84,10 +84,12 @@ def compile_kernels() -> None:
     folder = Path(__file__).parent
     if are_kept(folder / f"{name}.py" for name in _KERNELS):
         return
+    from converters.meshes.counting import surface_sizes
     from converters.meshes.cubes import raw_surfaces
 
     labels = np.zeros((4, 4, 4), np.int32, order="F")
     labels[1:3, 1:3, 1:3] = 1
+    surface_sizes(labels.T, 2)
     simplifier = Simplifier((1.0, 1.0, 1.0), 0.1, 1.0)
     surfaces = simplified_block(raw_surfaces(labels, 2), {1: 1}, (0, 0, 0), simplifier)
     coarser(without_seams(surfaces, np.ones(len(surfaces.vertices), np.bool_), simplifier), simplifier).volumes()
