@@ -5,7 +5,6 @@ the same for every path.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -13,18 +12,9 @@ from app.access.origins import Marks
 from app.access.policy import Policy, Verdict
 from app.data import DataApp
 from app.data.reply import message
-from app.data.route import decoded_path
 from app.protocol import Reply
 
 _CHALLENGE = (b"www-authenticate", b"Bearer")
-
-
-class _Entry(NamedTuple):
-    """A request at the gate. refused: the answer to one that does not pass. marks: None where headers stay as they are."""
-
-    scope: Scope
-    refused: Reply | None
-    marks: Marks | None
 
 
 @dataclass(frozen=True)
@@ -36,40 +26,39 @@ class Gate:
 
     def at_once(self, scope: Scope) -> Reply | None:
         """Return the response to a request when nothing has to be waited for, None when it takes a call to find it."""
-        entry = self._entry(scope)
-        reply = entry.refused or self.files.at_once(entry.scope)
-        if reply is None or entry.marks is None:
-            return reply
-        return Reply(reply.status, entry.marks.on(reply.headers), reply.body)
+        if scope["method"] not in ("GET", "HEAD"):
+            return None
+        verdict, marks = self._judged(scope)
+        reply = self.files.file_at_once(verdict.path, scope) if verdict.refusal is None else refused(verdict)
+        return reply if reply is None or marks is None else Reply(reply.status, marks.on(reply.headers), reply.body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        entry = self._entry(scope)
-        marks = entry.marks
-
-        async def marked(told: Message) -> None:
-            if marks is not None and told["type"] == "http.response.start":
-                told = {**told, "headers": marks.on(told["headers"])}
-            await send(told)
-
-        if entry.refused is None:
-            await self.files(entry.scope, receive, marked)
-        else:
-            await send_reply(entry.refused, marked)
-
-    def _entry(self, scope: Scope) -> _Entry:
-        headers = scope["headers"]
         if scope["method"] not in ("GET", "HEAD"):
-            return _Entry(scope, None, self.policy.origins.marks(headers, private=False))
-        path = decoded_path(scope).removeprefix(self.files.prefix)
-        verdict = self.policy.judge(path, headers)
-        marks = self.policy.origins.marks(headers, private=verdict.is_private)
-        if verdict.refusal is not None:
-            return _Entry(scope, refused(verdict), marks)
-        if verdict.path is path:
-            return _Entry(scope, None, marks)
-        # Decoded already: without percent signs in the raw path it is taken as it is.
-        return _Entry({**scope, "path": self.files.prefix + verdict.path, "raw_path": b""}, None, marks)
+            await self.files(scope, receive, _marked(send, self.policy.origins.marks(scope["headers"], private=False)))
+            return
+        verdict, marks = self._judged(scope)
+        if verdict.refusal is None:
+            await self.files.send_file(verdict.path, scope, receive, _marked(send, marks))
+        else:
+            await send_reply(refused(verdict), _marked(send, marks))
+
+    def _judged(self, scope: Scope) -> tuple[Verdict, Marks | None]:
+        verdict = self.policy.judge(self.files.path(scope), scope["headers"])
+        return verdict, self.policy.origins.marks(scope["headers"], private=verdict.is_private)
+
+
+def _marked(send: Send, marks: Marks | None) -> Send:
+    """Return a send that gives answers their headers as they are sent."""
+    if marks is None:
+        return send
+
+    async def marked(told: Message) -> None:
+        if told["type"] == "http.response.start":
+            told = {**told, "headers": marks.on(told["headers"])}
+        await send(told)
+
+    return marked
 
 
 def refused(verdict: Verdict) -> Reply:

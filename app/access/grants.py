@@ -61,7 +61,12 @@ def refusal_of(key: bytes, grant: str, path: str) -> str | None:
     expected = _signature(key, expires, "/".join(parts[: int(depth)]))
     if not hmac.compare_digest(signature, expected):
         return INVALID
-    return EXPIRED if int(expires, 36) <= time.time() else None
+    return EXPIRED if expiry_of(grant) <= time.time() else None
+
+
+def expiry_of(grant: str) -> int:
+    """Return when a grant that is good ends, seconds since 1970."""
+    return int(grant[1:].partition(".")[0], 36)
 
 
 def seconds_of(duration: str) -> int:

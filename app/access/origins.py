@@ -1,6 +1,6 @@
 """Whose pages may read data: the header that tells browsers so, and the others that change at the gate."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 Header = tuple[bytes, bytes]
@@ -8,19 +8,25 @@ Header = tuple[bytes, bytes]
 ANYBODY = b"*"
 _ALLOW_ORIGIN = b"access-control-allow-origin"
 _CACHING = (b"cache-control", b"no-cache")
+_VARY = (b"vary", b"origin")
 _PRIVATE_CACHING = (b"cache-control", b"private, no-cache")
+_PRIVATE = ((_CACHING, _PRIVATE_CACHING),)
 
 
 class Marks(NamedTuple):
-    """What becomes of an answer's headers. changed: a header -> another one, None for none. added: at the end."""
+    """What becomes of an answer's headers. changed: a header and another one, None for none. added: at the end."""
 
-    changed: Mapping[Header, Header | None]
-    added: tuple[Header, ...]
+    changed: tuple[tuple[Header, Header | None], ...]
+    added: tuple[Header, ...] = ()
 
     def on(self, headers: Iterable[Header]) -> list[Header]:
         """Return the headers of an answer as they are sent."""
-        changed = self.changed
-        return [*(new for header in headers if (new := changed.get(header, header)) is not None), *self.added]
+        marked = [*headers, *self.added]
+        for before, after in self.changed:
+            if before in marked:
+                place = marked.index(before)
+                marked[place : place + 1] = [] if after is None else [after]
+        return marked
 
 
 class Origins:
@@ -28,8 +34,8 @@ class Origins:
 
     def __init__(self, allowed: frozenset[bytes]) -> None:
         self._allowed = allowed
-        values = {*allowed, b""} if allowed else {ANYBODY}
-        self._marks = {(value, private): _marks(value, private) for value in values for private in (False, True)}
+        self._private = Marks(_PRIVATE)
+        self._marks = {(value, private): _marks(value, private) for value in (*allowed, b"") for private in (False, True)}
 
     @property
     def are_all(self) -> bool:
@@ -40,11 +46,15 @@ class Origins:
         """Return the value of Access-Control-Allow-Origin for a request, b"" for none."""
         if not self._allowed:
             return ANYBODY
-        given = next((value for name, value in headers if name == b"origin"), b"")
-        return given if given in self._allowed else b""
+        for name, value in headers:
+            if name == b"origin":
+                return value if value in self._allowed else b""
+        return b""
 
     def marks(self, headers: Iterable[Header], *, private: bool) -> Marks | None:
         """Return what becomes of the headers of the answer to a request, None where they stay as they are."""
+        if not self._allowed:
+            return self._private if private else None
         return self._marks[self.value(headers), private]
 
 
@@ -53,9 +63,6 @@ def caching(*, private: bool) -> bytes:
     return (_PRIVATE_CACHING if private else _CACHING)[1]
 
 
-def _marks(value: bytes, private: bool) -> Marks | None:
-    changed: dict[Header, Header | None] = {_CACHING: _PRIVATE_CACHING} if private else {}
-    if value == ANYBODY:
-        return Marks(changed, ()) if changed else None
-    changed[_ALLOW_ORIGIN, ANYBODY] = (_ALLOW_ORIGIN, value) if value else None
-    return Marks(changed, ((b"vary", b"origin"),))
+def _marks(value: bytes, private: bool) -> Marks:
+    allowed = ((_ALLOW_ORIGIN, ANYBODY), (_ALLOW_ORIGIN, value) if value else None)
+    return Marks((*(_PRIVATE if private else ()), allowed), (_VARY,))

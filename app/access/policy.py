@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from app.access.grants import MARK, make_grant, refusal_of, split_grant
+from app.access.credentials import Credentials
+from app.access.grants import MARK, make_grant, split_grant
 from app.access.origins import Header, Origins
 from app.access.rules import Level, Rules
-from app.access.sessions import Ended, Session, session_of
-from app.access.tokens import Right, Tokens, tokens_of
+from app.access.sessions import Ended, Session
+from app.access.tokens import Right, tokens_of
 from app.data.lookup import is_servable
 from app.settings import AccessSettings
 
@@ -33,55 +34,39 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """Who may do what. tokens: None where everybody may do everything. origins: whose pages may read data.
+    """Who may do what. credentials: None where everybody may do everything. origins: whose pages may read data."""
 
-    ended: sessions that hold no longer.
-    """
-
-    tokens: Tokens | None
+    credentials: Credentials | None
     rules: Rules
     origins: Origins
-    ended: Ended
 
     @property
     def is_open(self) -> bool:
         """Whether everybody may do everything."""
-        return self.tokens is None
+        return self.credentials is None
 
     def right(self, headers: Iterable[Header]) -> Right:
         """Return the most that a request's token or session allows."""
-        if self.tokens is None:
-            return Right.WRITE
-        found = Right.PUBLIC
-        for name, value in headers:
-            if name == b"authorization":
-                scheme, _, token = value.partition(b" ")
-                if scheme.lower() == b"bearer":
-                    found = max(found, self.tokens.right_of(token.strip()))
-        session = self.session(headers)
-        return found if session is None else max(found, session.right)
+        return Right.WRITE if self.credentials is None else self.credentials.right(headers)
 
     def session(self, headers: Iterable[Header]) -> Session | None:
         """Return the session that a request belongs to."""
-        if self.tokens is None:
-            return None
-        found = [session_of(self.tokens, value) for name, value in headers if name == b"cookie"]
-        return max((one for one in found if one is not None and not self.ended.holds(one)), default=None)
+        return None if self.credentials is None else self.credentials.session(headers)
 
     def judge(self, path: str, headers: Iterable[Header]) -> Verdict:
         """Return whether a request may read what lies at a decoded path, "/NAME/..." or "/~GRANT/NAME/...", there or not."""
-        if self.tokens is None:
-            return Verdict(None, path, is_private=False)
+        if self.credentials is None:
+            return Verdict(None, path, False)
         if path.startswith(f"/{MARK}"):
             grant, rest = split_grant(path)
-            refusal = refusal_of(self.tokens.link_key, grant, rest)
+            refusal = self.credentials.refusal(grant, rest)
             if refusal is not None and self.right(headers) >= Right.READ:
                 refusal = None
-            return Verdict(refusal, rest, is_private=True)
+            return Verdict(refusal, rest, True)
         if self.rules.is_public(path):
-            return Verdict(None, path, is_private=False)
+            return Verdict(None, path, False)
         may = self.right(headers) >= Right.READ
-        return Verdict(None if may else NEEDS_RIGHT, path, is_private=True)
+        return Verdict(None if may else NEEDS_RIGHT, path, True)
 
     def may_read(self, name: str, right: Right) -> bool:
         """Tell whether somebody may read a dataset by its name; one that is not in plain words nobody else knows."""
@@ -93,7 +78,7 @@ class Policy:
 
     def grant(self, name: str, expires: int) -> str:
         """Return what stands in front of a dataset's name in a link; "" without a token. expires: seconds since 1970."""
-        return "" if self.tokens is None else make_grant(self.tokens.link_key, name, expires)
+        return "" if self.credentials is None else make_grant(self.credentials.tokens.link_key, name, expires)
 
     def own_grant(self, name: str) -> str:
         """Return the same for the server's own links: nothing for a public dataset, else half a day."""
@@ -109,7 +94,8 @@ class Policy:
 def policy_of(root: Path, settings: AccessSettings) -> Policy:
     """Return who may do what with the datasets below a folder."""
     origins = Origins(frozenset(origin.encode() for origin in settings.origins))
-    return Policy(tokens_of(settings), Rules(root), origins, Ended(root))
+    tokens = tokens_of(settings)
+    return Policy(None if tokens is None else Credentials(tokens, Ended(root)), Rules(root), origins)
 
 
 def _is_plain(name: str) -> bool:

@@ -65,12 +65,13 @@ def access_routes(root: Path, policy: Policy) -> APIRouter:
     def sign_in(wanted: Annotated[SignIn, Body()], request: Request, response: Response) -> SessionState:
         """Begin a session of seven days for whoever has a token; its cookie is for browsers."""
         response.headers.update(_NO_STORE)
-        if policy.tokens is None:
+        if policy.credentials is None:
             return _state(policy, Right.WRITE, None)
-        right = policy.tokens.right_of(wanted.token.strip().encode())
+        tokens = policy.credentials.tokens
+        right = tokens.right_of(wanted.token.strip().encode())
         if right == Right.PUBLIC:
             raise HTTPException(401, "this is no token of this server", CHALLENGE)
-        session, value = make_session(policy.tokens, right)
+        session, value = make_session(tokens, right)
         response.set_cookie(COOKIE, value, max_age=SECONDS, secure=_is_secure(request), httponly=True, samesite="strict")
         return _state(policy, right, session)
 
@@ -78,8 +79,8 @@ def access_routes(root: Path, policy: Policy) -> APIRouter:
     def sign_out(request: Request) -> Response:
         """End the session."""
         session = policy.session(request.headers.raw)
-        if session is not None:
-            policy.ended.add(session)
+        if policy.credentials is not None and session is not None:
+            policy.credentials.ended.add(session)
         answer = Response(status_code=204, headers=_NO_STORE)
         answer.delete_cookie(COOKIE, secure=_is_secure(request), httponly=True, samesite="strict")
         return answer

@@ -93,7 +93,7 @@ class Rules:
         """Tell whether everybody may read what lies at a path, decoded, "/NAME/...": as its folder's rules say, or its own."""
         known = self._known.get()
         folder, _, name = path.rpartition("/")
-        place = path if _folded(name) in known.last_parts else folder
+        place = path if _folded_part(name) in known.last_parts else folder
         public = known.places.get(place)
         return known.decide(place) if public is None else public
 
@@ -111,7 +111,7 @@ class _Known:
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self.last_parts = {_folded(name.rpartition("/")[2]) for name in table.datasets}
+        self.last_parts = {_folded_part(name.rpartition("/")[2]) for name in table.datasets}
         self.places: dict[str, bool] = {}
         self._hidden = {_folded(name) for name, level in table.datasets.items() if level == "private"}
 
@@ -141,8 +141,12 @@ def _level(table: Table, hidden: set[str], name: str) -> Level:
 
 def _folded(name: str) -> str:
     """Return what all spellings of a name have in common that a disk may take for the same."""
-    plain = name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
-    return "/".join([part.rstrip(". ") for part in plain.split("/")]) if "/" in plain else plain.rstrip(". ")
+    return "/".join([_folded_part(part) for part in name.split("/")])
+
+
+def _folded_part(part: str) -> str:
+    plain = part.lower() if part.isascii() else unicodedata.normalize("NFKC", part).casefold()
+    return plain.rstrip(". ")
 
 
 def _table(found: Any, path: Path) -> Table:

@@ -56,13 +56,6 @@ def real_root(root: Path) -> str:
     return os.path.realpath(root).rstrip(os.sep)
 
 
-def decoded_path(scope: Scope) -> str:
-    """Return a request's path, percent-decoded exactly once, in the spelling of the file system."""
-    raw: bytes = scope["raw_path"]
-    path: str = os.fsdecode(unquote_to_bytes(raw)) if b"%" in raw else scope["path"]
-    return path
-
-
 @dataclass(frozen=True)
 class DataApp:
     """Files under a prefix of URLs, which begins with a slash and does not end with one."""
@@ -72,9 +65,10 @@ class DataApp:
 
     def at_once(self, scope: Scope) -> Reply | None:
         """Return the response to a request when nothing has to be waited for, None when it takes a call to find it."""
-        if scope["method"] not in ("GET", "HEAD"):
-            return None
-        path = self._path(scope)
+        return self.file_at_once(self.path(scope), scope) if scope["method"] in ("GET", "HEAD") else None
+
+    def file_at_once(self, path: str, scope: Scope) -> Reply | None:
+        """Return the same for a path below the prefix, whatever the request's own is; its method is GET or HEAD."""
         try:
             found = self.files.at_once(path) or _NOTHING
         except Exception:  # a disk that has to be asked, or an error: a call meets it again, and tells it
@@ -92,7 +86,10 @@ class DataApp:
         if scope["method"] not in ("GET", "HEAD"):
             await _send(PREFLIGHT if scope["method"] == "OPTIONS" else _NOT_ALLOWED, None, receive, send)
             return
-        path = self._path(scope)
+        await self.send_file(self.path(scope), scope, receive, send)
+
+    async def send_file(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with what lies at a path below the prefix, whatever the request's own is; its method is GET or HEAD."""
         found = await self._found(path)
         if not isinstance(found, Stored):
             await _send(_outline(found, path, scope), None, receive, send)
@@ -102,9 +99,11 @@ class DataApp:
         finally:
             os.close(found.descriptor)
 
-    def _path(self, scope: Scope) -> str:
-        """Return the path below the prefix."""
-        return decoded_path(scope).removeprefix(self.prefix)
+    def path(self, scope: Scope) -> str:
+        """Return a request's path below the prefix, percent-decoded exactly once, in the spelling of the file system."""
+        raw: bytes = scope["raw_path"]
+        path: str = os.fsdecode(unquote_to_bytes(raw)) if b"%" in raw else scope["path"]
+        return path.removeprefix(self.prefix)
 
     async def _found(self, path: str) -> Found:
         try:

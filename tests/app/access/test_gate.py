@@ -13,7 +13,7 @@ from app.access.gate import Gate
 from app.access.grants import EXPIRED, INVALID
 from app.access.policy import NEEDS_RIGHT, policy_of
 from app.access.tokens import Right
-from app.protocol import Reply
+from app.data.route import DataApp, Files, Found
 from app.settings import AccessSettings
 from tests.app.access.conftest import (
     ABSENT,
@@ -347,21 +347,19 @@ def test_pages_of_other_origins_may_not(choosy: Client, origin: str | None) -> N
 # Without asking -----------------------------------------------------------------------------------------------------------------
 
 
-class NoFiles:
+class NoFiles(Files):
     """Files that are not to be asked for."""
 
-    prefix = "/data"
-
-    def at_once(self, scope: object) -> Reply | None:
+    def at_once(self, path: str) -> Found | None:
         raise AssertionError("the disk was asked")
 
-    async def __call__(self, scope: object, receive: object, send: object) -> None:
+    async def find(self, path: str) -> Found | None:
         raise AssertionError("the disk was asked")
 
 
 @pytest.mark.parametrize("path", ["/data/secluded/info", "/data/none/info", "/data/~x/secluded/info", "/data/secluded"])
 def test_a_refusal_does_not_ask_the_disk_so_its_time_tells_nothing(root: Path, path: str) -> None:
-    gate = Gate(NoFiles(), policy_of(root, SETTINGS))  # type: ignore[arg-type]
+    gate = Gate(DataApp("/data", NoFiles()), policy_of(root, SETTINGS))
     scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": []}
     reply = gate.at_once(scope)
     assert reply is not None
