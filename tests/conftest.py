@@ -28,3 +28,9 @@ def chromium() -> str:
 def nginx() -> str:
     """The path of nginx."""
     return _program("the test of nginx.conf", "nginx")
+
+
+@pytest.fixture(scope="session")
+def docker_compose() -> str:
+    """The path of docker-compose."""
+    return _program("the test of docker-compose.yml", "docker-compose")

@@ -1,0 +1,398 @@
+"""Dockerfile, docker-compose.yml, docs/deployment.md: what they say, and their commands run as written but for paths and ports.
+
+No engine is needed. With GLASSINE_SLOW=1 the image's commands and those for a server without Docker run in a Debian of their own,
+which debootstrap makes (GLASSINE_DEBIAN: a folder that holds one already), as the user and with the read-only root that they
+would have.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import ssl
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote
+
+import nibabel
+import numpy as np
+import pytest
+
+from tests.e2e.containers import (
+    BUILD,
+    COMPOSE,
+    COMPOSE_FILE,
+    IMAGE,
+    ROOT,
+    SERVICES,
+    Prefix,
+    command,
+    healthcheck,
+    settings,
+    stages,
+)
+from tests.e2e.fronted import Front, changed, free_port, nginx_folder, rendered, running_process
+
+OURS = ("app", "scheduler", "worker")
+GUIDE = (ROOT / "docs/deployment.md").read_text()
+APP_SETTINGS = (ROOT / "app/settings.py").read_text()
+HADOLINT = Path(sys.executable).with_name("hadolint")
+
+
+# What they say.
+
+
+def test_hadolint_finds_nothing() -> None:
+    done = subprocess.run([HADOLINT, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_docker_compose_takes_the_file(docker_compose: str) -> None:
+    base = [docker_compose, "--file", str(ROOT / "docker-compose.yml")]
+    for profile, services in (([], {"app", "nginx"}), (["--profile", "cluster"], {*SERVICES})):
+        done = subprocess.run([*base, *profile, "config", "--services"], capture_output=True, text=True, check=False)
+        # The first version lists those of every profile.
+        assert (done.returncode, services <= set(done.stdout.split())) == (0, True), done.stderr
+
+
+def test_the_images_are_pinned() -> None:
+    for image in (*(stage.base.split()[0] for stage in stages()), SERVICES["nginx"]["image"]):
+        assert re.fullmatch(r"\w+:\d+\.\d+\.\d+(-[\w-]+)?", image), image
+
+
+def test_no_container_has_more_rights_than_it_needs() -> None:
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", IMAGE.last("USER").text)
+    for name, service in SERVICES.items():
+        assert service["user"] == "${GLASSINE_USER:-1000:1000}", name
+        assert service["read_only"] is True, name
+        assert service["tmpfs"] == ["/tmp"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert not {"privileged", "cap_add", "devices", "network_mode", "pid", "env_file"} & set(service), name
+
+
+def test_one_folder_of_data_for_all() -> None:
+    for name in OURS:
+        assert SERVICES[name]["volumes"] == ["${GLASSINE_DATA:-./data}:/srv/data"]
+        assert SERVICES[name]["image"] == "glassine"
+    assert all(volume.endswith(":ro") for volume in SERVICES["nginx"]["volumes"])
+    assert "${GLASSINE_DATA:-./data}:/srv/data:ro" in SERVICES["nginx"]["volumes"]
+
+
+def test_only_nginx_is_reached_from_outside_and_the_scheduler_by_the_app_alone() -> None:
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["nginx"]
+    assert all("127.0.0.1" in port for port in SERVICES["nginx"]["ports"])
+    assert {name for name, service in SERVICES.items() if "cluster" in service["networks"]} == set(OURS)
+    assert COMPOSE["networks"]["cluster"]["internal"] is True
+
+
+def test_services_wait_for_each_other() -> None:
+    assert SERVICES["nginx"]["depends_on"] == {"app": {"condition": "service_healthy"}}
+    assert SERVICES["worker"]["depends_on"] == {"scheduler": {"condition": "service_healthy"}}
+    assert {name for name, service in SERVICES.items() if service.get("profiles") == ["cluster"]} == {"scheduler", "worker"}
+    assert not {name for name, service in SERVICES.items() if "profiles" in service} - {"scheduler", "worker"}
+
+
+def test_the_app_knows_what_it_is_told() -> None:
+    names = {*SERVICES["app"]["environment"], *IMAGE.environment}
+    for name in (name for name in names if name.startswith("GLASSINE_")):
+        assert f'"{name.removesuffix("_FILE")}"' in APP_SETTINGS, name
+
+
+def test_the_token_is_a_secret_file() -> None:
+    environment = SERVICES["app"]["environment"]
+    assert environment["GLASSINE_TOKEN_FILE"] == f"/run/secrets/{SERVICES['app']['secrets'][0]}"
+    assert not {"GLASSINE_TOKEN", "GLASSINE_READ_TOKEN"} & set(environment)
+    assert set(COMPOSE["secrets"]) == {"token"}
+    assert [name for name, service in SERVICES.items() if "secrets" in service] == ["app"]
+
+
+def test_every_variable_is_told() -> None:
+    head = "".join(line for line in COMPOSE_FILE.splitlines(keepends=True) if line.startswith("#"))
+    for name, default in settings().items():
+        assert name in head
+        assert name in GUIDE
+        if default:
+            assert re.search(rf"^# {name} +{re.escape(default)} ", head, re.MULTILINE), name
+            assert f"| `{name}` | {default} |" in GUIDE
+
+
+def test_what_is_copied_goes_to_the_engine() -> None:
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {word for one in BUILD.all("COPY") for word in one.words[:-1]}
+    assert copied == sent
+    assert all((ROOT / name).exists() for name in copied)
+
+
+# What they do.
+
+
+@dataclass
+class Desk:
+    """A server: folder is where the commands are typed, prefix what stands for the root of the containers."""
+
+    folder: Path
+    prefix: Prefix
+    front: Front
+    nginx: str
+    running: ExitStack = field(default_factory=ExitStack)
+    serving: ExitStack = field(default_factory=ExitStack)
+
+    def run_image(self, arguments: list[str]) -> str:
+        """Run the image's entry point with other arguments, as `docker-compose run --rm app` does, and return what it prints."""
+        words = self.prefix.words([*IMAGE.last("ENTRYPOINT").words, *arguments])
+        return self._done(words, self.prefix.environment("app"))
+
+    def is_well(self, service: str) -> bool:
+        words = self.prefix.words(healthcheck(service))
+        return subprocess.run(words, env=self.prefix.environment(service), capture_output=True, check=False).returncode == 0
+
+    def start(self, service: str, port: str) -> None:
+        """Start a service and wait until it is well."""
+        words = self.prefix.words(command(service))
+        stack = self.running
+        stack.enter_context(running_process(words, int(port), self.prefix.environment(service)))
+        for _ in range(100):
+            if self.is_well(service):
+                return
+            time.sleep(0.1)
+        pytest.fail(f"{service} is not well")
+
+    def start_nginx(self) -> None:
+        self.serving.close()
+        path = self.folder / "nginx-placed.conf"
+        path.write_text(rendered(self.front, self.prefix.changes["app:8080"]))
+        for file in (self.front.folder / "tls").glob("*.conf"):
+            placed = changed(
+                (ROOT / file.name).read_text(), {"/etc/nginx/tls": str(file.parent), "8443": f"127.0.0.1:{self.front.tls_port}"}
+            )
+            file.write_text(placed)
+        start = ["-p", str(self.front.folder), "-c", str(path), "-e", str(self.front.folder / "start.log")]
+        words = [self.nginx, *command("nginx")[1:], *start]
+        self.serving.enter_context(running_process(words, self.front.port))
+
+    def type(self, line: str) -> str:
+        """Type a line of the guide into a shell, where paths outside of its folder stand for others."""
+        places = {"/etc/letsencrypt": f"{self.folder}/letsencrypt"}
+        for before, after in places.items():
+            line = line.replace(before, after)
+        return self._done(["sh", "-c", line], dict(os.environ))
+
+    def _done(self, words: list[str], environment: dict[str, str]) -> str:
+        done = subprocess.run(
+            words, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{shlex.join(words)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def prefix() -> Iterator[Prefix]:
+    """Where the RUN lines of the Dockerfile have run as they are written; libraries come from this test's own environment."""
+    with nginx_folder() as base:
+        ports = {name: str(free_port()) for name in ("app", "scheduler")}
+        changes = {
+            "tcp://scheduler:8786": f"tcp://127.0.0.1:{ports['scheduler']}",
+            "app:8080": f"127.0.0.1:{ports['app']}",
+            "8080": ports["app"],
+            "8786": ports["scheduler"],
+            "0.0.0.0": "127.0.0.1",
+        }
+        prefix = Prefix(base, changes)
+        prefix.copy_sources()
+        libraries = sysconfig.get_paths()["purelib"]
+        offline = {"PIP_NO_DEPS": "1", "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PYTHONPATH": libraries}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        for line in BUILD.all("RUN"):
+            subprocess.run(
+                ["sh", "-c", prefix.placed(line.text)],
+                cwd=base / BUILD.last("WORKDIR").text.strip("/"),
+                env={"PATH": path, "HOME": str(base), **offline},
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+        (own,) = (base / "opt/glassine/lib").glob("python*/site-packages")
+        (own / "libraries.pth").write_text(libraries)
+        # `dask` belongs to the libraries, which are not in this environment.
+        shutil.copy(Path(sys.executable).with_name("dask"), base / "opt/glassine/bin/dask")
+        for name in ("tmp", "run/secrets"):
+            (base / name).mkdir(parents=True)
+        yield prefix
+
+
+@pytest.fixture(scope="module")
+def desk(prefix: Prefix, nginx: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """The folder of the repository in which the guide is followed."""
+    folder = tmp_path_factory.mktemp("server")
+    for name in ("docker-compose.yml", "nginx.conf", "nginx-tls.conf"):
+        shutil.copy(ROOT / name, folder)
+    image = nibabel.Nifti1Image(np.random.default_rng(1).integers(0, 900, (60, 72, 50), np.int16), np.diag([1.0, 1, 1, 1]))
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, folder / "brain.nii.gz")
+    # Bind mounts: what lies beside docker-compose.yml is what the containers see.
+    (folder / "data").symlink_to(prefix.base / "srv/data")
+    (folder / "tls").symlink_to(prefix.base / "tls")
+    (prefix.base / "run/secrets/token").symlink_to(folder / "token")
+    desk = Desk(folder, prefix, Front(prefix.base, free_port(), free_port()), nginx)
+    with desk.running, desk.serving:
+        yield desk
+
+
+def section(title: str) -> list[str]:
+    """Return the commands under a heading of the guide, a line each."""
+    text = re.split(r"^## ", GUIDE, flags=re.MULTILINE)
+    (found,) = [part for part in text if part.startswith(title)]
+    blocks = re.findall(r"^```sh\n(.*?)^```$", found, re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def assert_options(line: str, known: set[str]) -> None:
+    assert {word for word in shlex.split(line) if word.startswith("--")} <= known, line
+
+
+def up(desk: Desk, line: str) -> None:
+    """Start what is not there yet; nginx always anew, as a changed .env or certificate wants it."""
+    if "--profile cluster" in line:
+        assert_options(line, {"--profile", "--build", "--detach", "--scale"})
+        desk.start("scheduler", desk.prefix.changes["8786"])
+        for _ in range(int(line.rpartition("worker=")[2])):
+            words = desk.prefix.words(command("worker"))
+            desk.running.enter_context(started(words, desk.prefix.environment("worker")))
+        return
+    assert_options(line, {"--build", "--detach"})
+    if not desk.is_well("app"):
+        desk.start("app", desk.prefix.changes["8080"])
+    desk.start_nginx()
+    assert desk.front.served.ask("/healthz").status == 200
+
+
+@contextmanager
+def started(words: list[str], environment: dict[str, str]) -> Iterator[None]:
+    process = subprocess.Popen(
+        words, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def run_in_app(desk: Desk, line: str) -> None:
+    """Run what the app's container would, and look from outside at what came of it."""
+    words = shlex.split(line)
+    assert words[1:4] == ["run", "--rm", "app"]
+    printed = desk.run_image(words[4:])
+    match words[4]:
+        case "convert":
+            name = words[6].removeprefix("/srv/data/")
+            assert desk.front.served.ask(f"/data/{name}/info").status == (200 if is_public(desk, name) else 401)
+            assert desk.front.served.ask(f"/data/{name}/info", Authorization=f"Bearer {token(desk)}").status == 200
+        case "link":
+            (target,) = re.findall(r"precomputed://https://scans\.lab\.example(/data/~[^/]+/lab/brain)", unquote(printed))
+            assert desk.front.served.ask(f"{target}/info").status == 200
+            assert desk.front.served.ask(f"{target.replace('brain', 'brai')}/info").status == 401
+        case "access":
+            time.sleep(2)  # what nginx was told holds for two seconds
+            assert desk.front.served.ask("/data/lab/brain/info").status == 200
+
+
+def is_public(desk: Desk, name: str) -> bool:
+    path = desk.prefix.base / "srv/data/.glassine/access.json"
+    return path.exists() and json.loads(path.read_text())["datasets"].get(name) == "public"
+
+
+def token(desk: Desk) -> str:
+    return (desk.folder / "token").read_text().strip()
+
+
+def restart_nginx(desk: Desk, line: str) -> None:
+    desk.start_nginx()
+    context = ssl.create_default_context(cafile=desk.front.folder / "tls/fullchain.pem")
+    context.check_hostname = False
+    with urllib.request.urlopen(f"https://127.0.0.1:{desk.front.tls_port}/healthz", context=context) as answer:
+        assert answer.status == 200
+
+
+def look(desk: Desk, line: str) -> None:
+    """What it names is there; there is no engine that could be asked."""
+    words = shlex.split(line)
+    assert words[1] in ("ps", "logs")
+    assert {word for word in words[2:] if word.isalpha()} <= set(SERVICES)
+
+
+def down(desk: Desk, line: str) -> None:
+    desk.serving.close()
+    desk.running.close()
+    assert not desk.is_well("app")
+
+
+def make_certificate(desk: Desk) -> None:
+    """Make one with the command that the guide tells to try it with, where the guide takes one from."""
+    (line,) = re.findall(r"`(openssl req [^`]*)`", GUIDE)
+    folder = desk.folder / "letsencrypt/live/scans.lab.example"
+    folder.mkdir(parents=True)
+    subprocess.run(shlex.split(line.replace("tls/", "")), cwd=folder, check=True, stderr=subprocess.DEVNULL)
+
+
+RULES: dict[str, Callable[[Desk, str], object]] = {
+    r"apt-get (update|install --yes --no-install-recommends [a-z. -]+)$": lambda desk, line: None,
+    r"docker-compose (--profile cluster )?up ": up,
+    r"docker-compose run ": run_in_app,
+    r"docker-compose restart nginx$": restart_nginx,
+    r"docker-compose (ps|logs)": look,
+    r"docker-compose down$": down,
+    r"mkdir data tls$": lambda desk, line: None,  # the folders are there: they stand for the containers' own
+    r"chown ": lambda desk, line: None,  # there is no user of the containers here
+    r"(openssl rand|chmod|cp) ": lambda desk, line: desk.type(line),
+}
+
+
+@pytest.mark.timeout(300)
+def test_every_command_of_the_guide_with_docker_does_what_it_tells(desk: Desk) -> None:
+    make_certificate(desk)
+    for line in section("With Docker"):
+        rule = next((rule for pattern, rule in RULES.items() if re.match(pattern, line)), None)
+        assert rule, f"no rule says how to run {line!r}"
+        rule(desk, line)
+
+
+def test_the_commands_for_nginx_without_docker_make_a_configuration_that_it_takes(
+    nginx: str, tmp_path: Path, prefix: Prefix
+) -> None:
+    for file in ("nginx.conf", "nginx-tls.conf"):
+        shutil.copy(ROOT / file, tmp_path)
+    etc = tmp_path / "etc/nginx"
+    (etc / "tls").mkdir(parents=True)
+    for name in ("run", "var/lib/nginx", "var/log/nginx"):
+        (tmp_path / name).mkdir(parents=True)
+    for line in section("Without Docker"):
+        if line.startswith("sed "):
+            subprocess.run(["sh", "-c", line.replace("> /etc", f"> {tmp_path}/etc")], cwd=tmp_path, check=True)
+    certificate = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout privkey.pem -out fullchain.pem"
+    subprocess.run(["openssl", *certificate.split()], cwd=etc / "tls", check=True, stderr=subprocess.DEVNULL)
+    for path in (etc / "nginx.conf", etc / "tls/nginx-tls.conf"):
+        text = re.sub(r"(?<![\w.])/(etc|run|var)/", rf"{tmp_path}/\1/", path.read_text())
+        path.write_text(re.sub(r"listen (\d+)", lambda match: f"listen 127.0.0.1:{free_port()}", text))
+        assert "/tmp/nginx" not in text
+        assert "app:8080" not in text
+    words = [nginx, "-t", "-c", str(etc / "nginx.conf"), "-e", str(tmp_path / "start.log")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_service_without_docker_runs_what_the_guide_installs() -> None:
+    (unit,) = re.findall(r"^```ini\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
+    told = dict(line.partition("=")[::2] for line in unit.splitlines() if "=" in line)
+    assert told["ExecStart"].split() == ["/opt/glassine/bin/glassine", "serve", "/srv/data"]
+    for pair in told["Environment"].split():
+        assert f'"{pair.partition("=")[0].removesuffix("_FILE")}"' in APP_SETTINGS
