@@ -62,6 +62,7 @@ class Counted:
         self.connections: Sized = ()
         folders = Folders(root)
         self._counts = Counts(folders.is_known)
+        self._at_once, self._note = site.at_once, self._counts.note
         self._in_progress = 0
         self._log = telling.requests
         self._logs_all = self._log is not None and self._log.which == "all"
@@ -72,7 +73,7 @@ class Counted:
     def at_once(self, scope: Scope) -> Reply | None:
         """Return the response when nothing has to be waited for (AnswersAtOnce)."""
         begun = perf_counter()
-        reply = self.site.at_once(scope)
+        reply = self._at_once(scope)
         if reply is None:
             return None
         body = reply.body
@@ -80,7 +81,7 @@ class Counted:
         method = scope["method"]
         if method == "HEAD":
             size = 0
-        self._counts.note(scope["path"], method, reply.status, size, perf_counter() - begun)
+        self._note(scope["path"], method, reply.status, size, perf_counter() - begun)
         if self._logs_all or reply.status >= _FAILED:
             self._tell(scope, Answered(scope["path"], reply.status, size, perf_counter() - begun))
         return reply
@@ -117,7 +118,7 @@ class Counted:
             raise
         finally:
             self._in_progress -= 1
-            self._counts.note(path, method, answer.status, answer.size, answer.seconds)
+            self._note(path, method, answer.status, answer.size, answer.seconds)
             self._tell(scope, Answered(path, answer.status, answer.size, perf_counter() - answer.begun))
 
     def _tell(self, scope: Scope, answered: Answered) -> None:
