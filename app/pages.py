@@ -26,7 +26,7 @@ from app.access.tokens import Right
 from app.api_page import api_page
 from app.datasets import BrokenDataset, Dataset, DiskSizes, dataset_path, find_datasets, read_dataset
 from app.jobs.guard import Guard
-from app.jobs.routes import event_routes, job_routes, tell_error, tell_system_error, upload_routes
+from app.jobs.routes import REFUSALS, event_routes, job_routes, tell_error, tell_system_error, upload_routes
 from app.jobs.service import Service, open_service
 from app.links import Layer, viewer_link
 from app.preview import layer_of_run
@@ -117,7 +117,7 @@ def pages_app(
         event_routes(service),
         upload_routes(service),
     ):
-        app.include_router(router)
+        app.include_router(router, responses=REFUSALS)
     for kind in (ConverterError, FormatError):
         app.add_exception_handler(kind, tell_error)
     for refused in (OSError, sqlite3.Error):

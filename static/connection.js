@@ -38,6 +38,11 @@ async function tryAgain() {
   gone = false;
   byId("gone").hidden = true;
   announce("The server answers again.");
+  tellReturned();
+}
+
+/** Tell all who wait that what they ask for is answered again. */
+export function tellReturned() {
   returns.dispatchEvent(new Event("return"));
 }
 

@@ -6,6 +6,7 @@ import { onReturn } from "/static/connection.js";
 import { byId, setChildren, setText, setTextOrHide } from "/static/elements.js";
 import { setKnown } from "/static/selection.js";
 import { Unreachable, ask } from "/static/server.js";
+import { checkSession, mayRead, mayWrite } from "/static/session.js";
 import { isShown, onShow } from "/static/views.js";
 
 const AGAIN_AFTER = 1500; // ms, while a size is being counted
@@ -20,7 +21,7 @@ let timer;
 export async function loadDatasets() {
   clearTimeout(timer);
   try {
-    const answer = await ask("/api/datasets");
+    const [answer] = await Promise.all([ask("/api/datasets"), checkSession()]);
     setTextOrHide(byId("datasets-problem"), answer.complete ? "" : PARTLY);
     show(answer);
     if (listed.some((dataset) => !dataset.error && dataset.bytes === null)) timer = setTimeout(loadDatasets, AGAIN_AFTER);
@@ -34,7 +35,9 @@ export async function loadDatasets() {
 function show({ datasets, root }) {
   listed = datasets;
   byId("root").textContent = root || "data";
-  byId("empty").hidden = datasets.length > 0;
+  byId("empty").hidden = datasets.length > 0 || !mayWrite();
+  byId("nothing-yet").hidden = datasets.length > 0 || mayWrite() || !mayRead();
+  byId("nothing-public").hidden = datasets.length > 0 || mayRead();
   byId("search").hidden = datasets.length < SEARCH_FROM;
   const whole = datasets.filter((dataset) => !dataset.error);
   document.body.classList.toggle("alone", whole.length < 2);
@@ -45,8 +48,14 @@ function show({ datasets, root }) {
 
 function kept(dataset, title) {
   const text = JSON.stringify(dataset);
-  if (cards.get(dataset.name)?.text !== text) cards.set(dataset.name, { text, item: card(dataset, title) });
+  if (cards.get(dataset.name)?.text !== text) cards.set(dataset.name, { text, item: card(dataset, title, () => changed(dataset.name)) });
   return cards.get(dataset.name).item;
+}
+
+/** Show the datasets anew after others may open one of them; its switch keeps the focus. */
+async function changed(name) {
+  await loadDatasets();
+  cards.get(name)?.item.querySelector(".access input").focus();
 }
 
 function filter() {

@@ -2,7 +2,7 @@
 
 import { announce } from "/static/announcements.js";
 import { loadDatasets } from "/static/datasets.js";
-import { byId, setChildren, setText } from "/static/elements.js";
+import { byId, setChildren, setText, setTextOrHide } from "/static/elements.js";
 import { JobItem, isEnded, spoken } from "/static/job.js";
 import { startStream } from "/static/stream.js";
 import { focusOn, isShown, onShow } from "/static/views.js";
@@ -21,7 +21,13 @@ function setAll(jobs, touched) {
   for (const id of items.keys()) if (!ids.has(id) && !touched.has(id)) items.delete(id);
   for (const job of jobs) if (!touched.has(job.id)) setJob(job);
   byId("jobs-loading").hidden = true;
+  setTextOrHide(byId("jobs-problem"), "");
   showSoon();
+}
+
+function tellRefused(error) {
+  byId("jobs-loading").hidden = true;
+  setTextOrHide(byId("jobs-problem"), `The jobs could not be loaded: ${error.message}`);
 }
 
 function setJob(job) {
@@ -99,5 +105,5 @@ export function startJobs() {
   });
   setInterval(() => { if (isShown("jobs")) for (const item of items.values()) item.showTime(); }, MINUTE / 2);
   byId("more-ended").addEventListener("click", showMore);
-  startStream(setAll, setJob, remove);
+  startStream(setAll, setJob, remove, tellRefused);
 }

@@ -55,6 +55,7 @@ async function loadOffers() {
     const [{ sources }, { datasets }] = await Promise.all([ask("/api/sources"), ask("/api/datasets")]);
     const offers = new Offers(sources, datasets.filter((one) => !one.error).map((one) => one.name));
     for (const field of fields) field.offer?.(offers);
+    setTextOrHide(byId("new-problem"), "");
   } catch (error) {
     setTextOrHide(byId("new-problem"), error.message);
   }

@@ -49,7 +49,7 @@ async function update() {
 }
 
 function clear() {
-  const boxes = document.querySelectorAll("#datasets input:checked");
+  const boxes = document.querySelectorAll("#datasets .actions input:checked");
   for (const box of boxes) box.checked = false;
   ticked.clear();
   update();

@@ -2,6 +2,8 @@
 
 import { tellGone } from "/static/connection.js";
 
+const SIGN_IN = "You are not signed in, or no longer: sign in above to go on.";
+const unauthorized = new EventTarget();
 const NOBODY = [502, 503, 504]; // a proxy's statuses when the server behind it is gone
 
 /** The server said no. message: its sentence. */
@@ -17,6 +19,11 @@ export class Unreachable extends Error {
   constructor() {
     super("The server does not answer.");
   }
+}
+
+/** Call a function each time that the server wants a token. */
+export function onUnauthorized(callback) {
+  unauthorized.addEventListener("unauthorized", () => callback());
 }
 
 /** Ask the API and return its JSON, null for none. members: sent as JSON. Throws Refused, Unreachable, or AbortError. */
@@ -51,6 +58,10 @@ export async function read(response) {
   const text = await response.text();
   const members = parsed(text);
   if (response.ok) return members;
+  if (response.status === 401) {
+    unauthorized.dispatchEvent(new Event("unauthorized"));
+    throw new Refused(401, SIGN_IN);
+  }
   throw new Refused(response.status, sentence(members, response.status));
 }
 

@@ -1,16 +1,17 @@
 // The stream of the jobs' events, open while the page is looked at: a browser has few connections to a server for all its tabs.
 
 import { onReturn, tellGone } from "/static/connection.js";
-import { ask } from "/static/server.js";
+import { Refused, ask } from "/static/server.js";
 
 const AGAIN_AFTER = 5000; // ms, when the server ended the stream for good
 
 let source = null;
 let listeners;
 
-/** Call all({ jobs }) with every job when the stream begins, job(job) when one changes, removed(id) when one is gone. */
-export function startStream(all, job, removed) {
-  listeners = { all, job, removed };
+/** Call all({ jobs }) with every job when the stream begins, job(job) when one changes, removed(id) when one is gone, and
+ *  refused(error) when the server does not tell. */
+export function startStream(all, job, removed, refused) {
+  listeners = { all, job, removed, refused };
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
   onReturn(open);
   open();
@@ -46,14 +47,18 @@ async function loadAll(touched) {
   try {
     const { jobs } = await ask("/api/jobs");
     listeners.all(jobs, touched);
-  } catch {
-    // The stream breaks too, and begins again when the server is back.
+  } catch (error) {
+    // Where nobody answers, the stream breaks too, and begins again when the server is back.
+    if (error instanceof Refused) listeners.refused(error);
   }
 }
 
 async function broken(opened) {
   if (opened !== source) return;
-  if (opened.readyState === EventSource.CLOSED) setTimeout(() => { if (opened === source) open(); }, AGAIN_AFTER);
+  if (opened.readyState === EventSource.CLOSED) {
+    setTimeout(() => { if (opened === source) open(); }, AGAIN_AFTER);
+    loadAll(new Set()); // which tells what the stream does not: why it was refused
+  }
   try {
     await fetch("/healthz", { cache: "no-store" });
   } catch {

@@ -706,8 +706,9 @@ name => {
 
 
 def run_from_form(page: Any, title: str) -> None:
-    """Start what is in the form, seeing the plan where there is one, and wait on the page until it is done."""
-    page.get_by_role("button", name=START).click()
+    """Start what is in the form once its plan has been seen, and wait on the page until it is done."""
+    expect(page.locator("#plan dl")).to_be_visible()
+    page.get_by_role("button", name="Start", exact=True).click()
     item = page.locator("li").filter(has=page.get_by_role("heading", name=title, exact=True))
     expect(item.locator(".state")).to_have_text("Done")
 
