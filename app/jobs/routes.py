@@ -32,6 +32,26 @@ STATUS: dict[type[Exception], int] = {
 }
 """Errors -> HTTP status; an error that is not listed has that of the class it is made from."""
 
+
+class Refusal(BaseModel):
+    """Why a request is not answered: one sentence. offset: bytes that are there of an upload, where that is what is wrong."""
+
+    detail: str
+    offset: int | None = None
+
+
+def _refusal(description: str) -> dict[str, Any]:
+    # Not as a model: that would get the type of the route's own answers.
+    return {"description": description, "content": {"application/json": {"schema": Refusal.model_json_schema()}}}
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    "4XX": _refusal("The request is refused; the sentence says why"),
+    503: _refusal("It cannot be done here, or not now"),
+    507: _refusal("No room is left on the disk"),
+}
+"""For the description of every route."""
+
 _EVENT_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _NO_STORE = {"Cache-Control": "no-store"}
 
@@ -100,7 +120,7 @@ def job_routes(service: Service) -> APIRouter:
         service.store.get(number)
         return _log(service, number)
 
-    @router.delete("/jobs/{number}", tags=["jobs"])
+    @router.delete("/jobs/{number}", responses={202: {"model": Job, "description": "It is being ended"}}, tags=["jobs"])
     def delete_job(number: Number, response: Response) -> Job:
         """Cancel a job that waits or runs (202 while it is being ended), or take an ended one from the list."""
         job = service.delete(number)
