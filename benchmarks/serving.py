@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -86,13 +86,17 @@ end
 
 @dataclass(frozen=True)
 class Server:
-    """One server: the command that runs it, the requests a second of its runs, and the file with the paths it is asked for."""
+    """One server: the command that runs it, the requests a second of its runs, and the file with the paths it is asked for.
+
+    behind: another one that it asks.
+    """
 
     name: str
     command: tuple[str, ...]
     port: int
     rates: list[float] = field(default_factory=list)
     names: str = "names.txt"
+    behind: "Server | None" = None
 
 
 @dataclass(frozen=True)
@@ -115,25 +119,33 @@ class Bench:
     def flat(self, workers: int) -> Server:
         return replace(self.glassine(workers), name="glassine, /flat", names="flat_names.txt")
 
-    def nginx(self, name: str, workers: int) -> Server:
-        """Return an nginx with the repository's configuration or the least one."""
+    def least_nginx(self, workers: int) -> Server:
+        """Return an nginx with the least configuration."""
         port = _free_port()
-        render = {"nginx, nginx.conf": self._shipped_conf, "nginx, least": self._least_conf}[name]
+        text = _LEAST_CONF.format(folder=self.folder, root=self.root, workers=workers, port=port)
+        return self._nginx("nginx, least", port, text)
+
+    def nginx(self, workers: int) -> Server:
+        """Return an nginx with the repository's configuration, and a glassine that it asks who may read."""
+        port, behind = _free_port(), self.glassine(1)
+        return replace(self._nginx("nginx, nginx.conf", port, self._shipped_conf(workers, port, behind.port)), behind=behind)
+
+    def _nginx(self, name: str, port: int, text: str) -> Server:
         path = self.folder / f"nginx-{port}.conf"
-        path.write_text(render(workers, port))
+        path.write_text(text)
         arguments = ("-p", str(self.folder), "-c", str(path), "-e", str(self.folder / "start.log"), "-g", "daemon off;")
         return Server(name, (_program("nginx"), *arguments), port)
 
-    def _least_conf(self, workers: int, port: int) -> str:
-        return _LEAST_CONF.format(folder=self.folder, root=self.root, workers=workers, port=port)
-
-    def _shipped_conf(self, workers: int, port: int) -> str:
-        """Return nginx.conf with other paths, another port and number of processes, and connections that last."""
+    def _shipped_conf(self, workers: int, port: int, app_port: int) -> str:
+        """Return nginx.conf with other paths, ports and number of processes, and connections that last."""
         text = (_ROOT / "nginx.conf").read_text()
         changes = {
             "/srv": f"{self.folder}/srv",
             "/tmp/nginx": f"{self.folder}/nginx",
             "/dev/stderr": f"{self.folder}/error.log",
+            "/dev/stdout": f"{self.folder}/access.log",
+            "/etc/nginx/tls": f"{self.folder}/no-tls",
+            "http://app:8080": f"http://127.0.0.1:{app_port}",
             "listen 8000;": f"listen 127.0.0.1:{port};",
             "worker_processes auto;": f"worker_processes {workers};",
             "keepalive_requests 10000;": "keepalive_requests 1000000000;",
@@ -175,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _against_nginx(bench: Bench, workers: int) -> list[Server]:
-    return [bench.nginx("nginx, least", workers), bench.nginx("nginx, nginx.conf", workers), bench.glassine(workers)]
+    return [bench.least_nginx(workers), bench.nginx(workers), bench.glassine(workers)]
 
 
 def _flat_against_data(bench: Bench, workers: int) -> list[Server]:
@@ -274,7 +286,15 @@ def _wrk(bench: Bench, server: Server, threads: int, seconds: int) -> tuple[int,
 
 @contextmanager
 def _running(bench: Bench, server: Server) -> Iterator[int]:
-    """Run a server, check that it sends the chunks as they lie on the disk, and yield its process."""
+    """Run a server and what is behind it, check that it sends the chunks as they lie on the disk, and yield its process."""
+    with ExitStack() as stack:
+        if server.behind is not None:
+            stack.enter_context(_running(bench, server.behind))
+        yield stack.enter_context(_running_alone(bench, server))
+
+
+@contextmanager
+def _running_alone(bench: Bench, server: Server) -> Iterator[int]:
     log = bench.folder / f"{server.port}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(server.command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)

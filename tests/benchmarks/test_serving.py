@@ -10,12 +10,14 @@ from benchmarks.serving import Bench, Server, summary
 
 def test_nginx_conf_gets_other_paths_and_another_port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
-    server = Bench(tmp_path, 1).nginx("nginx, nginx.conf", 3)
+    server = Bench(tmp_path, 1).nginx(3)
     conf = (tmp_path / f"nginx-{server.port}.conf").read_text()
     assert f"listen 127.0.0.1:{server.port};" in conf
     assert f"root {tmp_path}/srv;" in conf
     assert "worker_processes 3;" in conf
-    assert "/dev/stderr" not in conf
+    assert server.behind is not None
+    assert f"set $app http://127.0.0.1:{server.behind.port};" in conf
+    assert not [path for path in ("/dev/std", "/tmp/nginx", "/etc/nginx", "app:8080") if path in conf]
 
 
 def test_summary_compares_medians_with_the_first_server() -> None:
