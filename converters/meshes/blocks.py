@@ -30,11 +30,11 @@ _KEPT_BYTES = 1 << 30
 
 _LABEL_BYTES = 24
 """Memory that a voxel takes while its label is read and numbered."""
-_SEGMENT_BYTES = 600
-_RAW_TRIANGLE_BYTES = 70
-"""Memory that a triangle of marching cubes takes, and what is left of it; measured on noise, of which all is left."""
-_WORKED_TRIANGLE_BYTES = 250
-"""Memory that a triangle of the segment takes that is being simplified."""
+_SEGMENT_BYTES = 450
+_VERTEX_BYTES = 200
+"""Memory of a vertex of marching cubes with its triangles, at worst: measured on noise, of which nothing can be left out."""
+_SIMPLIFIED_BYTES = 220
+"""Memory a vertex takes beyond that while its segment is simplified."""
 _LEAST_EDGE = 8
 """Voxels of a block that is not cut."""
 
@@ -140,8 +140,8 @@ class _Numbered:
         """What making the surfaces takes, about."""
         from converters.meshes.counting import surface_sizes
 
-        triangles = 2 * surface_sizes(self.labels.T, len(self.numbers) + 1)
-        surfaces = _RAW_TRIANGLE_BYTES * int(triangles.sum()) + _WORKED_TRIANGLE_BYTES * int(triangles.max())
+        vertices = surface_sizes(self.labels.T, len(self.numbers) + 1)
+        surfaces = _VERTEX_BYTES * int(vertices.sum()) + _SIMPLIFIED_BYTES * int(vertices.max())
         return _LABEL_BYTES * self.labels.size + _SEGMENT_BYTES * len(self.numbers) + surfaces
 
 

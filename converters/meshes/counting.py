@@ -8,7 +8,7 @@ from converters.compiled import compiled
 
 @compiled
 def surface_sizes(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
-    """Return how many vertices marching cubes gives each label, int64 [count]: twice as many are its triangles, nearly.
+    """Return how many vertices marching cubes gives each label, int64 [count]; those of no triangle in outermost voxels too.
 
     labels: [z, y, x], from 0 to below count.
     """

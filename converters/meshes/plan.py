@@ -34,10 +34,10 @@ _LARGEST_BLOCK = (256, 128, 128)
 _LEAST_EDGE = 32
 _PROCESS_BYTES = 160_000_000
 """Memory of a process before it reads a voxel."""
-_VOXEL_BYTES = 48
+_VOXEL_BYTES = 64
 """Memory a voxel of a block takes with all that is made of it, measured on tissue where all is neurites."""
-_TRIANGLE_BYTES = 400
-"""Memory a triangle takes while a group of segments is joined, levelled and encoded."""
+_TRIANGLE_BYTES = 300
+"""Memory a triangle takes while a group of segments is joined, levelled and encoded; of one large segment of noise the most."""
 _GROUP_TRIANGLES = 300_000
 _GROUP_SEGMENTS = 2000
 
@@ -123,7 +123,7 @@ def _block(scale: Scale, budget: Budget) -> Triple:
         edges[edges.index(max(edges))] //= 2
     x, y, z = (min(edge, size) for edge, size in zip(edges, scale.size, strict=True))
     if (x + 2) * (y + 2) * (z + 2) > room:
-        needed = budget.workers * (_PROCESS_BYTES + _VOXEL_BYTES * (_LEAST_EDGE + 2) ** 3)
+        needed = _processes(budget) * _PROCESS_BYTES + budget.workers * _VOXEL_BYTES * (_LEAST_EDGE + 2) ** 3
         raise OptionError(
             f"{budget.memory // 10**6} MB of memory for {budget.workers} workers are too few, meshes need {-(-needed // 10**6)} "
             "MB; give more with --memory, or fewer workers with --executor processes:N"
@@ -133,7 +133,12 @@ def _block(scale: Scale, budget: Budget) -> Triple:
 
 def worker_room(budget: Budget) -> int:
     """Return the bytes that a worker has for a block or for triangles of segments."""
-    return max(0, budget.memory // budget.workers - _PROCESS_BYTES)
+    return max(0, (budget.memory - _processes(budget) * _PROCESS_BYTES) // budget.workers)
+
+
+def _processes(budget: Budget) -> int:
+    """Return how many processes there are: the workers, and the one that gives them their work where there are several."""
+    return budget.workers + (budget.workers > 1)
 
 
 def room_for_triangles(budget: Budget) -> int:

@@ -185,7 +185,7 @@ def test_sets_of_neighbours_hold_each_thing_once_and_are_not_too_heavy(count, se
 
 def test_a_segment_that_no_memory_holds_is_a_group_alone():
     room = 50_000
-    budget = Budget(2 * (_PROCESS_BYTES + room * _TRIANGLE_BYTES), 2)
+    budget = Budget(3 * _PROCESS_BYTES + 2 * room * _TRIANGLE_BYTES, 2)
     assert room_for_triangles(budget) == room
     groups = plan_groups(np.array([30_000, 15_000, room + 1, 10, 20, 40_000]), budget)
     assert slice(2, 3) in groups
