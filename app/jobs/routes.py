@@ -1,11 +1,12 @@
 """The routes of jobs, plans, events, sources and uploads below /api; docs/api.md is their contract."""
 
+import json
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, HTTPException, Path, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.jobs.catalogue import CommandList, described, job_commands
 from app.jobs.events import Stream
@@ -71,6 +72,17 @@ class JobRequest(BaseModel):
 
     command: str
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _can_be_told_again(self) -> "JobRequest":
+        """Refuse what Python reads from JSON and JSON has no form for, since no answer could repeat it."""
+        try:
+            json.dumps([self.command, self.options], ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, RecursionError):
+            raise ValueError(
+                "it holds a character or a number that is none (half of a surrogate pair, NaN), or too much"
+            ) from None
+        return self
 
 
 class Nothing(BaseModel):
