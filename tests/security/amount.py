@@ -1,4 +1,4 @@
-"""How many cases the tests of this folder run: enough to notice what breaks, or with GLASSINE_SLOW=1 enough to find what nobody knew."""
+"""How many cases the tests of this folder run: enough to notice what breaks, or with GLASSINE_SLOW=1 to find what nobody knew."""
 
 import os
 

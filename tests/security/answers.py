@@ -34,7 +34,7 @@ def told_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def expected_spans(header: str, size: int) -> list[tuple[int, int]] | None:
-    """Return the spans that RFC 9110, section 14, gives for a Range header, [] where none is satisfiable; None for what is none."""
+    """Return the spans that RFC 9110, section 14, gives for a Range header, [] where none can be had; None for what is none."""
     unit, equals, specs = header.partition("=")
     if not equals or unit.lower() != "bytes":
         return None
@@ -83,7 +83,9 @@ def _assert_whole_is_right(answer: Answer, asked_range: str | None, size: int) -
         return
     spans = expected_spans(asked_range, size)
     is_costly = spans is not None and (
-        sum(end - begin for begin, end in spans) > size or asked_range.count(",") >= _MOST_RANGES or len(asked_range) > _LONGEST_RANGE
+        sum(end - begin for begin, end in spans) > size
+        or asked_range.count(",") >= _MOST_RANGES
+        or len(asked_range) > _LONGEST_RANGE
     )
     assert spans is None or is_costly, f"the whole of {size} bytes for {asked_range!r}"
 

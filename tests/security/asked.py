@@ -6,16 +6,89 @@ from hypothesis import strategies as st
 
 _PREFIXES = ("/data", "/flat")
 _ODD_PREFIXES = (
-    "//data", "/data/", "/Data", "/%64ata", "/data%2f", "/static/../data", "/data/../flat", "/flat/..", "/data//", "/./data", "/data/.",
-    "/data;x", "/api/../data", "/v/../data", "/data/..;", "/access", "", "/", "/data%00", "/flat%2fdata",
-)  # fmt: skip
+    "//data",
+    "/data/",
+    "/Data",
+    "/%64ata",
+    "/data%2f",
+    "/static/../data",
+    "/data/../flat",
+    "/flat/..",
+    "/data//",
+    "/./data",
+    "/data/.",
+    "/data;x",
+    "/api/../data",
+    "/v/../data",
+    "/data/..;",
+    "/access",
+    "",
+    "/",
+    "/data%00",
+    "/flat%2fdata",
+)
 _CLIMBING = (
-    "..", ".", "", "...", "..;", ".%2e", "%2e.", "%2e%2e", "%2E%2E", "%252e%252e", "%c0%ae%c0%ae", "%u002e%u002e", "..%2f..", "..%5c..",
-    "..\\..", "%2e%2e%2f%2e%2e", "..%00", "%00", "%0a", "%0d%0a", "%ff", "%e2%80%a6", "%ef%bc%8e%ef%bc%8e", "~", "~root", "%7e",
-    ".glassine", "%2eglassine", ".glassine%2frecord.json", ".git", ".hidden", ".gz", ".br", "proc", "self", "etc", "passwd",
-)  # fmt: skip
+    "..",
+    ".",
+    "",
+    "...",
+    "..;",
+    ".%2e",
+    "%2e.",
+    "%2e%2e",
+    "%2E%2E",
+    "%252e%252e",
+    "%c0%ae%c0%ae",
+    "%u002e%u002e",
+    "..%2f..",
+    "..%5c..",
+    "..\\..",
+    "%2e%2e%2f%2e%2e",
+    "..%00",
+    "%00",
+    "%0a",
+    "%0d%0a",
+    "%ff",
+    "%e2%80%a6",
+    "%ef%bc%8e%ef%bc%8e",
+    "~",
+    "~root",
+    "%7e",
+    ".glassine",
+    "%2eglassine",
+    ".glassine%2frecord.json",
+    ".git",
+    ".hidden",
+    ".gz",
+    ".br",
+    "proc",
+    "self",
+    "etc",
+    "passwd",
+)
 _SEPARATORS = ("/", "/", "/", "/", "%2f", "%2F", "//", "\\", "%5c", "/./", "/../", "%252f", ";/")
-_ENDINGS = ("", "", "", "", "", "/", ".gz", ".br", "%00", "%00.gz", "?", "?x=../../secret", "#", ".", "%20", "~", "/.", "/..", ":0", ".json")
+_ENDINGS = (
+    "",
+    "",
+    "",
+    "",
+    "",
+    "/",
+    ".gz",
+    ".br",
+    "%00",
+    "%00.gz",
+    "?",
+    "?x=../../secret",
+    "#",
+    ".",
+    "%20",
+    "~",
+    "/.",
+    "/..",
+    ":0",
+    ".json",
+)
 _NUMBERS = st.one_of(
     st.integers(0, 600).map(str),
     st.sampled_from(["0", "00", "1" * 30, "18446744073709551615", "9" * 400, "-1", "+1", "1e2", "\xb2", "", " 3", "3 ", "0x10"]),
@@ -62,12 +135,17 @@ def targets(names: tuple[str, ...]) -> st.SearchStrategy[str]:
         st.sampled_from(_ENDINGS),
     )
     straight = st.builds(
-        lambda prefix, name, ending: f"{prefix}/{name}{ending}", st.sampled_from(_PREFIXES), st.sampled_from(names), st.sampled_from(_ENDINGS)
+        lambda prefix, name, ending: f"{prefix}/{name}{ending}",
+        st.sampled_from(_PREFIXES),
+        st.sampled_from(names),
+        st.sampled_from(_ENDINGS),
     )
     return st.one_of(straight, odd, odd, st.builds(_escaped, straight, st.integers(0, 200), st.booleans())).map(_wire)
 
 
-def requests(names: tuple[str, ...], more: st.SearchStrategy[tuple[tuple[str, str], ...]] | None = None) -> st.SearchStrategy[Asked]:
+def requests(
+    names: tuple[str, ...], more: st.SearchStrategy[tuple[tuple[str, str], ...]] | None = None
+) -> st.SearchStrategy[Asked]:
     """Return requests for targets. more: headers besides those of ranges and codings."""
     methods = st.sampled_from(["GET"] * 10 + ["HEAD", "HEAD", "OPTIONS", "POST", "DELETE"])
     coding = st.sampled_from([None, "gzip", "br", "identity", "*", "gzip;q=0", "gzip;q=nan, br;q=1e9", ",;=", "x" * 300])
@@ -81,7 +159,11 @@ def requests(names: tuple[str, ...], more: st.SearchStrategy[tuple[tuple[str, st
 
 def _asked(method: str, target: str, told: tuple[str | None, str | None, str | None], more: tuple[tuple[str, str], ...]) -> Asked:
     asked_range, coding, condition = told
-    headers = [("range", asked_range), ("accept-encoding", coding), ("if-none-match" if method == "HEAD" else "if-modified-since", condition)]
+    headers = [
+        ("range", asked_range),
+        ("accept-encoding", coding),
+        ("if-none-match" if method == "HEAD" else "if-modified-since", condition),
+    ]
     return Asked(method, target, (*((name, value) for name, value in headers if value is not None), *more))
 
 
@@ -94,4 +176,6 @@ def _escaped(target: str, place: int, twice: bool) -> str:
 
 def _wire(target: str) -> str:
     """Return a target without what would end it; what is no ASCII percent-encoded."""
-    return "".join(letter if 32 < ord(letter) < 127 else f"%{byte:02x}" for letter in target for byte in [ord(letter) & 255]) or "/"
+    return (
+        "".join(letter if 32 < ord(letter) < 127 else f"%{byte:02x}" for letter in target for byte in [ord(letter) & 255]) or "/"
+    )

@@ -5,7 +5,6 @@ import gzip
 import io
 import json
 import os
-import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -28,7 +27,7 @@ from formats import gzip as packing
 from formats.chunks import ChunkFormat, decode_chunk, encode_chunk
 from formats.errors import DecodeError, FormatError, InfoError
 from formats.grid import Grid, chunk_name, compressed_morton_code
-from formats.info import Scale, Sharding, VolumeInfo, encode_volume_info, parse_volume_info, sharding_members
+from formats.info import Scale, Sharding, VolumeInfo, encode_volume_info, parse_volume_info
 from formats.meshes import legacy, multires
 from formats.meshes.info import LegacyMeshInfo, MultiresMeshInfo, encode_mesh_info, parse_mesh_info
 from formats.meshes.mesh import Mesh
@@ -153,7 +152,12 @@ def _server_reader(coding: bytes) -> Callable[[bytes], None]:
 
 
 _PACKED: Mapping[bytes, Callable[[], list[bytes]]] = {
-    b"gzip": lambda: [gzip.compress(_TEXT, mtime=0), packing.compress(_TEXT), packing.compress(b""), gzip.compress(bytes(1 << 20))],
+    b"gzip": lambda: [
+        gzip.compress(_TEXT, mtime=0),
+        packing.compress(_TEXT),
+        packing.compress(b""),
+        gzip.compress(bytes(1 << 20)),
+    ],
     b"zlib": lambda: [zlib.compress(_TEXT), zlib.compress(b""), zlib.compress(bytes(1 << 20))],
     b"br": lambda: [brotli.compress(_TEXT), brotli.compress(b""), brotli.compress(bytes(1 << 20))],
 }
@@ -183,13 +187,21 @@ ATTRIBUTES = (VertexAttribute("radius", "float32"), VertexAttribute("colour", "u
 def volume_info(sharding: Sharding | None = SHARDING) -> bytes:
     """Return the info of a volume with two scales."""
     first = Scale("8_8_8", GRID.size, (8.0, 8.0, 8.5), (GRID.chunk_size,), "raw", GRID.voxel_offset, sharding=sharding)
-    second = Scale("s/16", (15, 17, 17), (16.0, 16.0, 8.5), ((8, 8, 8), (4, 4, 4)), "compressed_segmentation", (0, 0, 0), (8, 8, 8))
-    return encode_volume_info(VolumeInfo("segmentation", "uint32", 1, (first, second), "mesh", "skeletons", "names", {"rois": [3]}))
+    second = Scale(
+        "s/16", (15, 17, 17), (16.0, 16.0, 8.5), ((8, 8, 8), (4, 4, 4)), "compressed_segmentation", (0, 0, 0), (8, 8, 8)
+    )
+    return encode_volume_info(
+        VolumeInfo("segmentation", "uint32", 1, (first, second), "mesh", "skeletons", "names", {"rois": [3]})
+    )
 
 
 @cache
 def mesh_infos() -> list[bytes]:
-    return [encode_mesh_info(LegacyMeshInfo()), encode_mesh_info(MultiresMeshInfo(16)), encode_mesh_info(MultiresMeshInfo(10, sharding=HASHED))]
+    return [
+        encode_mesh_info(LegacyMeshInfo()),
+        encode_mesh_info(MultiresMeshInfo(16)),
+        encode_mesh_info(MultiresMeshInfo(10, sharding=HASHED)),
+    ]
 
 
 @cache
@@ -225,7 +237,9 @@ def _refuse(constant: str) -> None:
 
 def shards(entries: Mapping[int, bytes], sharding: Sharding) -> dict[str, bytes]:
     """Return the files of shards that hold entries."""
-    stored = {number: gzip.compress(data, mtime=0) if sharding.data_encoding == "gzip" else data for number, data in entries.items()}
+    stored = {
+        number: gzip.compress(data, mtime=0) if sharding.data_encoding == "gzip" else data for number, data in entries.items()
+    }
     numbers = np.array(list(stored), np.uint64)
     found, files = places(numbers, sharding)[0], {}
     for shard in np.unique(found).tolist():
@@ -256,7 +270,8 @@ def _read_minishard_index(data: bytes) -> None:
 
 def _read_shard(data: bytes) -> None:
     def get_range(name: str, start: int, length: int) -> bytes | None:
-        assert 0 <= start and 0 <= length <= 1 << 25
+        assert start >= 0
+        assert 0 <= length <= 1 << 25
         return data[start : start + length]
 
     for minishard in range(4):
@@ -281,7 +296,9 @@ class _Folder:
 
 def _flat_reader(name: str) -> Callable[[bytes], None]:
     """Return what reads all chunks below /flat, a file of the dataset being a wrong one."""
-    folder = cache(lambda: _Folder({"a/info": volume_info(), **{f"a/8_8_8/{shard}": data for shard, data in chunk_shards().items()}}))
+    folder = cache(
+        lambda: _Folder({"a/info": volume_info(), **{f"a/8_8_8/{shard}": data for shard, data in chunk_shards().items()}})
+    )
     names = [f"/a/8_8_8/{chunk_name(GRID.chunk_box(cell))}" for cell in list(GRID.cells())[:6]]
 
     def read(data: bytes) -> None:
@@ -325,7 +342,9 @@ def draco_fragments() -> list[bytes]:
 def multires_files() -> dict[str, bytes]:
     fine, coarse = draco_fragments()[0], draco_fragments()[0]
     levels = (
-        multires.LevelOfDetail(1.0, (0.0, 0.0, 0.0), np.array([[0, 0, 0], [1, 0, 0]], np.uint32), np.array([len(fine)] * 2, np.uint32)),
+        multires.LevelOfDetail(
+            1.0, (0.0, 0.0, 0.0), np.array([[0, 0, 0], [1, 0, 0]], np.uint32), np.array([len(fine)] * 2, np.uint32)
+        ),
         multires.LevelOfDetail(2.0, (0.0, 0.0, 0.0), np.array([[0, 0, 0]], np.uint32), np.array([len(coarse)], np.uint32)),
     )
     manifest = multires.encode_manifest(multires.Manifest((100.0, 100.0, 100.0), (0.0, 0.0, 0.0), levels))
@@ -410,7 +429,9 @@ TARGETS: tuple[Target, ...] = (
     Target("info", lambda: [volume_info(), volume_info(None)], _read_volume_info, of_json, (InfoError,)),
     Target("info without shards", lambda: [volume_info(), *mesh_infos(), *skeleton_infos()], _read_unsharded, of_json, ()),
     Target("info of meshes", mesh_infos, lambda data: encode_mesh_info(parse_mesh_info(data)), of_json, (InfoError,)),
-    Target("info of skeletons", skeleton_infos, lambda data: encode_skeleton_info(parse_skeleton_info(data)), of_json, (InfoError,)),
+    Target(
+        "info of skeletons", skeleton_infos, lambda data: encode_skeleton_info(parse_skeleton_info(data)), of_json, (InfoError,)
+    ),
     Target("segment properties", lambda: [PROPERTIES], parse_segment_properties, of_json, (InfoError,)),
     Target("minishard index", _minishard_indices, _read_minishard_index, packed_by_gzip(_BINARY), _FORMAT_ERRORS),
     Target("shard", lambda: list(chunk_shards().values())[:1], _read_shard, _BINARY, _FORMAT_ERRORS),
@@ -420,7 +441,13 @@ TARGETS: tuple[Target, ...] = (
     Target("legacy fragment", lambda: [legacy_files()["7:0:0"]], legacy.decode_fragment, _BINARY, _FORMAT_ERRORS),
     Target("multires manifest", lambda: [multires_files()["7.index"]], multires.decode_manifest, _BINARY, _FORMAT_ERRORS),
     Target("draco", draco_fragments, multires.decode_draco, _BINARY, _FORMAT_ERRORS),
-    Target("meshes, legacy manifest", lambda: [legacy_files()["7:0"]], _meshes_reader(legacy_files, "7:0"), of_json, (ConverterError,)),
+    Target(
+        "meshes, legacy manifest",
+        lambda: [legacy_files()["7:0"]],
+        _meshes_reader(legacy_files, "7:0"),
+        of_json,
+        (ConverterError,),
+    ),
     *(
         Target(
             f"meshes, multires {name}",
@@ -431,9 +458,21 @@ TARGETS: tuple[Target, ...] = (
         )
         for name in ("7", "7.index")
     ),
-    Target("meshes, info", mesh_infos, _meshes_reader(lambda: {"info": mesh_infos()[1], **multires_files()}, "info"), of_json, (ConverterError,)),
+    Target(
+        "meshes, info",
+        mesh_infos,
+        _meshes_reader(lambda: {"info": mesh_infos()[1], **multires_files()}, "info"),
+        of_json,
+        (ConverterError,),
+    ),
     Target("skeleton", lambda: [_skeleton(ATTRIBUTES)], lambda data: decode_skeleton(data, ATTRIBUTES), _BINARY, _FORMAT_ERRORS),
     Target("skeletons, info", skeleton_infos, _skeletons_reader("info"), of_json, (ConverterError,)),
-    Target("skeletons, shard", lambda: [skeleton_files()[_first_shard()]], _skeletons_reader(_first_shard()), _BINARY, (ConverterError,)),
+    Target(
+        "skeletons, shard",
+        lambda: [skeleton_files()[_first_shard()]],
+        _skeletons_reader(_first_shard()),
+        _BINARY,
+        (ConverterError,),
+    ),
     Target("swc", lambda: [SWC.encode()], _read_swc, of_text, _FORMAT_ERRORS),
 )

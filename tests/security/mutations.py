@@ -15,11 +15,55 @@ Mutation = Callable[[Samples, Random], bytes]
 
 _MOST_BYTES = 1 << 20
 _WIDTHS = (1, 2, 4, 8)
-_LARGE = ("18446744073709551616", "-1", "0", "1e308", "1e999", "9007199254740993", "4294967296", "0.5", "1" * 400, "-0", "2147483648")
+_LARGE = (
+    "18446744073709551616",
+    "-1",
+    "0",
+    "1e308",
+    "1e999",
+    "9007199254740993",
+    "4294967296",
+    "0.5",
+    "1" * 400,
+    "-0",
+    "2147483648",
+)
 _ODD: tuple[Any, ...] = (
-    None, True, False, 0, -1, 3, 16, 1, 2, 0.5, 64, 65, 1 << 31, 1 << 53, 1 << 64, -(1 << 63), 1e308, 10**400, "", "\0", "../..", "\ud800",
-    "é" * 100, [], {}, [[]], [None], [1, 2], [1, 2, 3, 4], [0, 0, 0], ["1"], [[1, 1, 1]] * 3, {"@type": None}, [1e308] * 3,
-)  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    -1,
+    3,
+    16,
+    1,
+    2,
+    0.5,
+    64,
+    65,
+    1 << 31,
+    1 << 53,
+    1 << 64,
+    -(1 << 63),
+    1e308,
+    10**400,
+    "",
+    "\0",
+    "../..",
+    "\ud800",
+    "é" * 100,
+    [],
+    {},
+    [[]],
+    [None],
+    [1, 2],
+    [1, 2, 3, 4],
+    [0, 0, 0],
+    ["1"],
+    [[1, 1, 1]] * 3,
+    {"@type": None},
+    [1e308] * 3,
+)
 
 
 def of_bytes(samples: Samples, random: Random) -> bytes:
@@ -176,8 +220,23 @@ def _set_number(data: bytearray, samples: Samples, random: Random, within: int |
     if random.random() < 0.5:
         place -= place % width
     length = len(data)
-    numbers = (0, 1, 2, -1, -2, 1 << (8 * width - 1), (1 << (8 * width - 1)) - 1, length, length - 1, length + 1, length // 2,
-               1 << 24, 1 << 16, 0x10000 // 3, random.getrandbits(8 * width))  # fmt: skip
+    numbers = (
+        0,
+        1,
+        2,
+        -1,
+        -2,
+        1 << (8 * width - 1),
+        (1 << (8 * width - 1)) - 1,
+        length,
+        length - 1,
+        length + 1,
+        length // 2,
+        1 << 24,
+        1 << 16,
+        0x10000 // 3,
+        random.getrandbits(8 * width),
+    )
     number = random.choice(numbers) & ((1 << 8 * width) - 1)
     data[place : place + width] = number.to_bytes(width, random.choice(("little", "little", "big")))
     return data

@@ -23,9 +23,18 @@ def _content(size: int) -> bytes:
 def _files(first: int) -> dict[str, bytes]:
     """Return a dataset's files by the names that the viewer has for them, each of a size of its own."""
     names = (
-        "flat/0-64_0-64_0-64", "flat/-64-0_-128--64_-3-61", "nested/0-64_0-64_0-64", "nested_gz/0-64_0-64_0-64", "br/0-64_0-64_0-64",
-        "mesh/12:0", "mesh/7", "mesh/7.index", "a b%c", "s/0.shard", "~tilde",
-    )  # fmt: skip
+        "flat/0-64_0-64_0-64",
+        "flat/-64-0_-128--64_-3-61",
+        "nested/0-64_0-64_0-64",
+        "nested_gz/0-64_0-64_0-64",
+        "br/0-64_0-64_0-64",
+        "mesh/12:0",
+        "mesh/7",
+        "mesh/7.index",
+        "a b%c",
+        "s/0.shard",
+        "~tilde",
+    )
     return {name: _content(first + 7 * place) for place, name in enumerate(names)}
 
 
@@ -41,11 +50,32 @@ NAMES = (
     *(f"{dataset}/{name}" for dataset in (PUBLIC, PUBLIC, PRIVATE, GRANTED) for name in (*FILES, "info")),
     *(f"{PUBLIC}/{name}" for name in CHUNKED),
     *(f"{PUBLIC}/8_8_8/{decoders.chunk_name(decoders.GRID.chunk_box(cell))}" for cell in list(decoders.GRID.cells())[:3]),
-    f"{PUBLIC}/out/secret", f"{PUBLIC}/secret", f"{PUBLIC}/outer/0-64_0-64_0-64", f"{PUBLIC}/record", f"{PUBLIC}/.glassine/record.json",
-    f"{PUBLIC}/../../../outside/secret", f"{PUBLIC}/.hidden/secret", f"{PUBLIC}/nested/0-64/0-64/.0-64.7.tmp", ".glassine/access.json",
-    ".glassine/jobs/1.log", "..", "../outside/secret", "../root.gz", "../root-beside/secret", "lab", "vol", "flat", "0-64_0-64_0-64", "info",
-    "outside", "secret", "0-64", "root", "/etc/passwd", "etc/passwd",
-)  # fmt: skip
+    f"{PUBLIC}/out/secret",
+    f"{PUBLIC}/secret",
+    f"{PUBLIC}/outer/0-64_0-64_0-64",
+    f"{PUBLIC}/record",
+    f"{PUBLIC}/.glassine/record.json",
+    f"{PUBLIC}/../../../outside/secret",
+    f"{PUBLIC}/.hidden/secret",
+    f"{PUBLIC}/nested/0-64/0-64/.0-64.7.tmp",
+    ".glassine/access.json",
+    ".glassine/jobs/1.log",
+    "..",
+    "../outside/secret",
+    "../root.gz",
+    "../root-beside/secret",
+    "lab",
+    "vol",
+    "flat",
+    "0-64_0-64_0-64",
+    "info",
+    "outside",
+    "secret",
+    "0-64",
+    "root",
+    "/etc/passwd",
+    "etc/passwd",
+)
 
 
 def public_contents() -> list[bytes]:
@@ -68,10 +98,22 @@ def make(base: Path) -> Path:
         write_files(root / dataset, _stored(files))
     write_files(root / PUBLIC, CHUNKED)
     secrets = (
-        "outside/secret", "outside/0-64_0-64_0-64", "root-beside/secret", "root.gz", "root.br", "data", "secret", "root/.git/config",
-        f"root/{PUBLIC}/.glassine/record.json", f"root/{PUBLIC}/.hidden/secret", f"root/{PUBLIC}/nested/0-64/0-64/.0-64.7.tmp",
-        f"root/{PUBLIC}/.gz", "root/.glassine/jobs/1.log", "root/.glassine/uploads/scan", "root/lab/.info",
-    )  # fmt: skip
+        "outside/secret",
+        "outside/0-64_0-64_0-64",
+        "root-beside/secret",
+        "root.gz",
+        "root.br",
+        "data",
+        "secret",
+        "root/.git/config",
+        f"root/{PUBLIC}/.glassine/record.json",
+        f"root/{PUBLIC}/.hidden/secret",
+        f"root/{PUBLIC}/nested/0-64/0-64/.0-64.7.tmp",
+        f"root/{PUBLIC}/.gz",
+        "root/.glassine/jobs/1.log",
+        "root/.glassine/uploads/scan",
+        "root/lab/.info",
+    )
     write_files(base, {name: _content(5000 + place) for place, name in enumerate(secrets)})
     write_files(root, {".glassine/access.json": json.dumps({"default": "private", "datasets": {PUBLIC: "public"}}).encode()})
     dataset = root / PUBLIC

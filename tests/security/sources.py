@@ -1,14 +1,9 @@
 """The sources, mesh files and stores that converters read, as targets: valid files are those of each format's own library."""
 
-import os
-import shutil
 import tempfile
-import warnings
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from random import Random
 
 import nibabel
 import numpy as np
@@ -20,19 +15,19 @@ from converters.sources.opening import open_source
 from converters.sources.source import SourceOptions
 from formats.grid import Box
 from tests.converters.sources.test_every_format import FORMATS, written
-from tests.security.mutations import Mutation, Samples, any_of, of_bytes, of_json, of_png, of_text, of_words, packed_by_gzip
+from tests.security.mutations import Mutation, any_of, of_bytes, of_json, of_png, of_text, of_words, packed_by_gzip
 from tests.security.target import Target
 
 _LARGEST_READ = 64
 """Voxels along an axis that are read of a source that claims to be larger."""
-_OF_LIBHDF5 = ("hdf5", "cmap", "pieces by a pattern")
-"""libhdf5 loops for ever over some wrong files: they are read where a job can be cancelled, and a plan has a minute."""
+_OF_LIBRARIES = ("hdf5", "cmap", "pieces by a pattern", "tiff of strips, lzw, predictor")
+"""libhdf5 loops for ever over some wrong files, and the LZW decoder of imagecodecs crashes: such files are read in processes that
+can be ended or may die, never in the server's."""
 _BINARY = any_of(of_bytes, of_words)
-_GIVEN = SourceOptions(resolution=(8.0, 8.0, 40.0))
 
 
 def _read_source(path: Path, options: SourceOptions) -> None:
-    """Open a source and read a box of it; of wrong files with the given options, and with a resolution for those that lost theirs."""
+    """Open a source and read a box of it, no larger than valid files are."""
     source = open_source(path, options)
     shape = tuple(min(n, _LARGEST_READ) for n in source.shape)
     voxels = source.read(Box((0, 0, 0), (shape[0], shape[1], shape[2])))
@@ -57,7 +52,9 @@ def _files(name: str) -> list[Path]:
     if place.is_file() and not any(place.with_suffix(other).exists() for other in (".hdr",)):
         return [place]
     found = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
-    told = [path for path in found if path.suffix in (".json", ".hdr", ".nhdr") or path.name.startswith(".z") or path.name == "info"]
+    told = [
+        path for path in found if path.suffix in (".json", ".hdr", ".nhdr") or path.name.startswith(".z") or path.name == "info"
+    ]
     if name == "pieces by a list":
         return told
     return [*told, *(path for path in found if path not in told)][: len(told) + 1]
@@ -87,7 +84,7 @@ def _reader(name: str, path: Path) -> Callable[[bytes], None]:
 def _source_targets() -> list[Target]:
     targets = []
     for name in FORMATS:
-        if name.startswith(_OF_LIBHDF5):
+        if name.startswith(_OF_LIBRARIES):
             continue
         for path in _files(name):
             valid = path.read_bytes()

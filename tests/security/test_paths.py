@@ -51,7 +51,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_logged_or_left_open(root: Path, open_site: Any, closed_site: Any, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def nothing_is_logged_or_left_open(
+    root: Path, open_site: Any, closed_site: Any, caplog: pytest.LogCaptureFixture
+) -> Iterator[None]:
     """Fail when an error was logged, and when files are open that were not before."""
     before = open_files()
     yield
@@ -87,11 +89,19 @@ def scope_of(asked: Asked) -> dict[str, Any]:
     target, _, query = asked.target.partition("#")[0].partition("?")
     path = "/" + target.split("/", 3)[3] if target.startswith("http://") else target
     return {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "root_path": "", "method": asked.method,
-        "path": unquote(path) if "%" in path else path, "raw_path": path.encode(), "query_string": query.encode(),
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "http",
+        "root_path": "",
+        "method": asked.method,
+        "path": unquote(path) if "%" in path else path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
         "headers": [(b"host", b"here"), *((name.encode(), value.encode("latin-1")) for name, value in asked.headers)],
-        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
-    }  # fmt: skip
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
 
 
 async def called(app: Any, scope: dict[str, Any]) -> Answer:
@@ -180,24 +190,44 @@ def wrong_grants() -> st.SearchStrategy[str]:
     """Return grants that are not GRANT."""
     letters = st.sampled_from("abcXYZ019-_.~%/=+ \0")
     changed = st.builds(
-        lambda place, letter, way: (GRANT[:place] + letter * (way < 2) + GRANT[place + (way != 1) :]),
+        lambda place, letter, way: GRANT[:place] + letter * (way < 2) + GRANT[place + (way != 1) :],
         st.integers(0, len(GRANT)),
         letters,
         st.integers(0, 2),
     )
     expires, depth, signature = GRANT.removeprefix("~").split(".")
-    made = st.sampled_from([
-        EXPIRED, "~", "~.", "~..", f"~{expires}.{depth}.", f"~{expires}.0.{signature}", f"~{expires}.1.{signature}", f"~zzzzzzzzzz.{depth}.{signature}",
-        GRANT + "=", GRANT + "A", GRANT[:-1], GRANT.upper(), GRANT + "/" + GRANT, f"{EXPIRED}/{GRANT}", GRANT.replace(".", "%2e"), GRANT + "%00",
-        make_grant(link_key("another-token-of-somebody"), site.GRANTED, 1 << 40),
-    ])  # fmt: skip
+    made = st.sampled_from(
+        [
+            EXPIRED,
+            "~",
+            "~.",
+            "~..",
+            f"~{expires}.{depth}.",
+            f"~{expires}.0.{signature}",
+            f"~{expires}.1.{signature}",
+            f"~zzzzzzzzzz.{depth}.{signature}",
+            GRANT + "=",
+            GRANT + "A",
+            GRANT[:-1],
+            GRANT.upper(),
+            GRANT + "/" + GRANT,
+            f"{EXPIRED}/{GRANT}",
+            GRANT.replace(".", "%2e"),
+            GRANT + "%00",
+            make_grant(link_key("another-token-of-somebody"), site.GRANTED, 1 << 40),
+        ]
+    )
     return st.one_of(changed, changed, made)
 
 
 def granted_targets() -> st.SearchStrategy[Asked]:
     """Return requests below grants, right and wrong ones, for the dataset that they are for and for others."""
-    steps = st.sampled_from(["", "", "", "", "/..", "/.", "/../private", "/%2e%2e/private", "%2f..%2fprivate", "/../../lab/private", "/~"])
-    name = st.sampled_from([site.GRANTED, site.GRANTED, site.PRIVATE, "lab", "", "lab//granted", "LAB/granted", "lab/granted/../private"])
+    steps = st.sampled_from(
+        ["", "", "", "", "/..", "/.", "/../private", "/%2e%2e/private", "%2f..%2fprivate", "/../../lab/private", "/~"]
+    )
+    name = st.sampled_from(
+        [site.GRANTED, site.GRANTED, site.PRIVATE, "lab", "", "lab//granted", "LAB/granted", "lab/granted/../private"]
+    )
     file = st.sampled_from([*site.FILES, "info"]).map(lambda text: text.replace("%", "%25").replace(" ", "%20"))
     target = st.builds(
         lambda prefix, grant, name, step, file: f"{prefix}/{grant}/{name}{step}/{file}",
@@ -214,14 +244,24 @@ def granted_targets() -> st.SearchStrategy[Asked]:
 WRONG_CREDENTIALS = st.one_of(
     st.just(()),
     st.just(()),
-    st.sampled_from([
-        (("authorization", f"Bearer {site.TOKEN[:-1]}"),), (("authorization", f"Bearer {site.TOKEN}x"),), (("authorization", site.TOKEN),),
-        (("authorization", f"Basic {site.TOKEN}"),), (("authorization", "Bearer "),), (("authorization", "Bearer " + "x" * 3000),),
-        (("cookie", "glassine=" + "A" * 60),), (("cookie", "=;=;;" * 40),), (("cookie", f"session={site.TOKEN}; glassine_session={site.TOKEN}"),),
-        (("x-original-uri", f"/data/{site.PUBLIC}/info"), ("x-forwarded-for", "127.0.0.1")), (("x-accel-redirect", "/data/lab/private/info"),),
-        (("cookie", "\xff\xfe"),), (("authorization", "Bearer \xff" + site.TOKEN),),
-    ]),
-)  # fmt: skip
+    st.sampled_from(
+        [
+            (("authorization", f"Bearer {site.TOKEN[:-1]}"),),
+            (("authorization", f"Bearer {site.TOKEN}x"),),
+            (("authorization", site.TOKEN),),
+            (("authorization", f"Basic {site.TOKEN}"),),
+            (("authorization", "Bearer "),),
+            (("authorization", "Bearer " + "x" * 3000),),
+            (("cookie", "glassine=" + "A" * 60),),
+            (("cookie", "=;=;;" * 40),),
+            (("cookie", f"session={site.TOKEN}; glassine_session={site.TOKEN}"),),
+            (("x-original-uri", f"/data/{site.PUBLIC}/info"), ("x-forwarded-for", "127.0.0.1")),
+            (("x-accel-redirect", "/data/lab/private/info"),),
+            (("cookie", "\xff\xfe"),),
+            (("authorization", "Bearer \xff" + site.TOKEN),),
+        ]
+    ),
+)
 
 
 def holds_grant(target: str) -> bool:
@@ -262,17 +302,60 @@ def raw_requests(count: int, seed: int) -> Iterator[bytes]:
     """Yield heads of requests with targets of any bytes."""
     chance = random.Random(seed)
     names = [name.encode() for name in site.NAMES]
-    odd = [b"\0", b"\xff", b"\r", b"\n", b" ", b"\t", b"%", b"%zz", b"..", b"/", b"\\", b"?", b"#", b"\xc0\xae", b"\x7f", b"http://", b"*", b"//x@y:1"]
+    odd = [
+        b"\0",
+        b"\xff",
+        b"\r",
+        b"\n",
+        b" ",
+        b"\t",
+        b"%",
+        b"%zz",
+        b"..",
+        b"/",
+        b"\\",
+        b"?",
+        b"#",
+        b"\xc0\xae",
+        b"\x7f",
+        b"http://",
+        b"*",
+        b"//x@y:1",
+    ]
     for _ in range(count):
-        target = bytearray(chance.choice((b"/data/", b"/flat/", b"/", b"", b"http://here/data/", b"data/", b"*")) + chance.choice(names))
+        target = bytearray(
+            chance.choice((b"/data/", b"/flat/", b"/", b"", b"http://here/data/", b"data/", b"*")) + chance.choice(names)
+        )
         for _ in range(chance.choice((0, 1, 1, 2, 5))):
             place = chance.randrange(len(target) + 1)
             target[place : place + chance.choice((0, 0, 1))] = chance.choice((*odd, bytes([chance.randrange(256)])))
         method = chance.choice((b"GET",) * 8 + (b"HEAD", b"OPTIONS", b"CONNECT", b"get", b"G\xffT", b"PRI", b""))
         version = chance.choice((b"HTTP/1.1",) * 8 + (b"HTTP/1.0", b"HTTP/9.9", b"HTTP/", b""))
-        spec = chance.choice((b"0-5", b"-1", b"5-1", b"9" * 40 + b"-", b"\xff", b"", bytes(chance.randbytes(8)).replace(b"\n", b"").replace(b"\r", b"")))
-        extra = chance.choice((b"", b"", b"Range: bytes=" + spec + b"\r\n", b"Accept-Encoding: gzip, br\r\n", b"X" * 200 + b": \xff\r\n", b": x\r\n", b" x\r\n",
-                               b"Upgrade: websocket\r\nConnection: upgrade\r\n", b"Expect: 100-continue\r\n", b"Host: b\r\n"))  # fmt: skip
+        spec = chance.choice(
+            (
+                b"0-5",
+                b"-1",
+                b"5-1",
+                b"9" * 40 + b"-",
+                b"\xff",
+                b"",
+                bytes(chance.randbytes(8)).replace(b"\n", b"").replace(b"\r", b""),
+            )
+        )
+        extra = chance.choice(
+            (
+                b"",
+                b"",
+                b"Range: bytes=" + spec + b"\r\n",
+                b"Accept-Encoding: gzip, br\r\n",
+                b"X" * 200 + b": \xff\r\n",
+                b": x\r\n",
+                b" x\r\n",
+                b"Upgrade: websocket\r\nConnection: upgrade\r\n",
+                b"Expect: 100-continue\r\n",
+                b"Host: b\r\n",
+            )
+        )
         yield b"%s %s %s\r\nHost: here\r\n%sConnection: close\r\n\r\n" % (method, target, version, extra)
 
 
@@ -312,7 +395,10 @@ def answers_in(data: bytes) -> Iterator[Answer]:
 def is_clean(answer: Answer, secrets: list[bytes]) -> bool:
     """Tell whether an answer holds nothing of the secrets that is longer than chance."""
     body = answer.body
-    return not any(secret[place : place + 16] in body for secret in secrets for place in range(0, len(secret) - 16, 97)) and b"Traceback" not in body
+    return (
+        not any(secret[place : place + 16] in body for secret in secrets for place in range(0, len(secret) - 16, 97))
+        and b"Traceback" not in body
+    )
 
 
 def test_any_bytes_for_a_target_are_answered_and_the_server_goes_on(root: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -344,7 +430,11 @@ def test_a_connection_stays_usable_or_is_closed(root: Path) -> None:
                     found = line.ask(asked.target, asked.method, **headers)
                 except http.client.RemoteDisconnected:
                     continue
-                answer = Answer(found.status, told_headers((k.encode("latin-1"), v.encode("latin-1")) for k, v in found.headers.items()), found.body)
+                answer = Answer(
+                    found.status,
+                    told_headers((k.encode("latin-1"), v.encode("latin-1")) for k, v in found.headers.items()),
+                    found.body,
+                )
                 if asked.target.startswith(("/data/", "/flat/")) and answer.status not in (400, 414, 431):
                     assert_harmless(asked, answer, known)
                 if chance.random() < 0.1:
