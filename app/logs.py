@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import select
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -41,6 +42,7 @@ _GRANT = re.compile(r"(~|%(?:25)*7e)[0-9a-z]{1,10}\.[0-9]{1,2}\.[\w-]+", re.ASCI
 
 _requests = logging.getLogger("app.requests")
 _jobs = logging.getLogger("app.jobs")
+_threads = logging.getLogger("app.threads")
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,15 @@ def set_up(settings: LogSettings) -> None:
     root.setLevel(logging.WARNING)
     for name in _OWN:
         logging.getLogger(name).setLevel(logging.INFO)
+    # Nothing else comes between the lines.
+    logging.captureWarnings(True)
+    threading.excepthook = _tell_end_of_thread
+
+
+def _tell_end_of_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_value is not None:
+        name = ended.thread.name if ended.thread is not None else "unknown"
+        _threads.critical("the thread %s has ended", name, exc_info=ended.exc_value)
 
 
 class RequestLog:

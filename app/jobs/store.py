@@ -38,7 +38,7 @@ _IN_ORDER = f"state = '{State.QUEUED}', place"
 
 _IDLE = {"cancelling": False, "rate": None, "seconds_left": None}
 """Columns of a job whose process has ended."""
-_UNTRIED = {**dict.fromkeys(Reached.model_fields), "error": None, "summary": None, "ended": None}
+_UNTRIED = {**dict.fromkeys(Reached.model_fields), "error": None, "summary": None, "started": None, "ended": None}
 """Columns of a job of which nothing is known yet."""
 
 

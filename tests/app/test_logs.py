@@ -6,6 +6,8 @@ import os
 import select
 import subprocess
 import sys
+import threading
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,11 +47,13 @@ def _logging_to(path: Path, told: LogSettings, monkeypatch: pytest.MonkeyPatch) 
     own = [root, *map(logging.getLogger, ("app", "converters", "formats"))]
     levels = [logger.level for logger in own]
     monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     monkeypatch.setattr(logs, "_STANDARD_ERROR", descriptor)
     set_up(told)
     yield path
     os.close(descriptor)
+    logging.captureWarnings(False)
     for logger, level in zip(own, levels, strict=True):
         logger.setLevel(level)
 
@@ -202,6 +206,25 @@ def test_an_exception_in_text_keeps_its_traceback(text_log: Path) -> None:
         logging.getLogger("app.x").exception("it went wrong")
     assert text_log.read_text().endswith("ValueError: no\n")
     assert "Traceback" in text_log.read_text()
+
+
+def test_threads_that_fail_and_warnings_are_lines_too(json_log: Path) -> None:
+    def fail() -> None:
+        raise ValueError("in a thread")
+
+    thread = threading.Thread(target=fail, name="some-thread")
+    thread.start()
+    thread.join()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(False)
+        logging.captureWarnings(True)  # pytest has put its own in between
+        warnings.warn("old age", DeprecationWarning, stacklevel=1)
+    ended, warned = read(json_log)
+    assert (ended["message"], ended["level"]) == ("the thread some-thread has ended", "critical")
+    assert ended["exception"].startswith("ValueError: in a thread (")
+    assert (warned["logger"], warned["level"]) == ("py.warnings", "warning")
+    assert "DeprecationWarning: old age" in warned["message"]
 
 
 @settings(max_examples=60)
