@@ -192,25 +192,15 @@ def _may_meet(shape: Shape, rings: Rings, edge: Any, marking: Any) -> bool:
     marks, stamp, agreement = marking
     if not _are_linked(shape.triangles, rings, (u, v), (marks, stamp)):
         return False
-    if _turns(shape, rings, (u, v), place) or _turns(shape, rings, (v, u), place):
+    turns, x, y, z, areas = _turns(shape, rings, (u, v), place)
+    if turns:
         return False
-    return bool(_agreement(shape, rings, u, v) >= agreement)
-
-
-@compiled
-def _agreement(shape: Shape, rings: Rings, u: int, v: int) -> float:
-    """Return how far the normals around two vertices do not cancel out, as they do at the tips of thin parts: 1 not at all."""
-    places, triangles = shape.places, shape.triangles
-    x, y, z, areas = 0.0, 0.0, 0.0, 0.0
-    for vertex in (u, v):
-        for n in range(rings.begins[vertex], rings.begins[vertex] + rings.sizes[vertex]):
-            a, b, c = triangles[rings.triangles[n], 0], triangles[rings.triangles[n], 1], triangles[rings.triangles[n], 2]
-            if a >= 0:
-                px, py, pz = places[b, 0] - places[a, 0], places[b, 1] - places[a, 1], places[b, 2] - places[a, 2]
-                qx, qy, qz = places[c, 0] - places[a, 0], places[c, 1] - places[a, 1], places[c, 2] - places[a, 2]
-                i, j, k = py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx
-                x, y, z, areas = x + i, y + j, z + k, areas + np.sqrt(i * i + j * j + k * k)
-    return np.sqrt(x * x + y * y + z * z) / max(areas, 1e-12)  # type: ignore[no-any-return]
+    turns, i, j, k, others = _turns(shape, rings, (v, u), place)
+    if turns:
+        return False
+    x, y, z = x + i, y + j, z + k
+    # At the tips of thin parts normals cancel out.
+    return bool(np.sqrt(x * x + y * y + z * z) >= agreement * (areas + others))
 
 
 @compiled
@@ -235,15 +225,19 @@ def _are_linked(triangles: _Triangles, rings: Rings, edge: Any, marking: Any) ->
 
 
 @compiled
-def _turns(shape: Shape, rings: Rings, edge: Any, place: Place) -> bool:
-    """Tell whether a triangle around the first end of an edge, but not the other, turns too far or becomes a sliver."""
+def _turns(shape: Shape, rings: Rings, edge: Any, place: Place) -> tuple[bool, float, float, float, float]:
+    """Tell whether a triangle around the first end of an edge, but not the other, turns too far or becomes a sliver.
+
+    If none does, the sum of the normals of all triangles around it follows, x, y, z, and that of their lengths.
+    """
     u, v = edge
     places, triangles = shape.places, shape.triangles
     x, y, z = place
+    i, j, k, areas = 0.0, 0.0, 0.0, 0.0
     for n in range(rings.begins[u], rings.begins[u] + rings.sizes[u]):
         t = rings.triangles[n]
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        if a < 0 or a == v or b == v or c == v:
+        if a < 0:
             continue
         if b == u:
             a, b, c = b, c, a
@@ -251,15 +245,18 @@ def _turns(shape: Shape, rings: Rings, edge: Any, place: Place) -> bool:
             a, b, c = c, a, b
         ex, ey, ez = places[c, 0] - places[b, 0], places[c, 1] - places[b, 1], places[c, 2] - places[b, 2]
         ox, oy, oz = places[a, 0] - places[b, 0], places[a, 1] - places[b, 1], places[a, 2] - places[b, 2]
-        fx, fy, fz = x - places[b, 0], y - places[b, 1], z - places[b, 2]
         px, py, pz = ey * oz - ez * oy, ez * ox - ex * oz, ex * oy - ey * ox
+        before = px * px + py * py + pz * pz
+        i, j, k, areas = i + px, j + py, k + pz, areas + np.sqrt(before)
+        if b == v or c == v:
+            continue
+        fx, fy, fz = x - places[b, 0], y - places[b, 1], z - places[b, 2]
         qx, qy, qz = ey * fz - ez * fy, ez * fx - ex * fz, ex * fy - ey * fx
-        both, before = px * qx + py * qy + pz * qz, px * px + py * py + pz * pz
-        after = qx * qx + qy * qy + qz * qz
+        both, after = px * qx + py * qy + pz * qz, qx * qx + qy * qy + qz * qz
         longest = max(ex * ex + ey * ey + ez * ez, fx * fx + fy * fy + fz * fz)
         if both <= 0 or both * both < _COSINE * _COSINE * before * after or after < _SLIVER * longest * longest:
-            return True
-    return False
+            return True, 0.0, 0.0, 0.0, 0.0
+    return False, i, j, k, areas
 
 
 @compiled

@@ -46,7 +46,8 @@ class RawSurfaces(NamedTuple):
 
     vertices: int32 [n, 3], half voxels from the centre of the first voxel. normals: int32 [n, 3], as CubeTable has them. rims:
     bool [n], vertices in an outermost layer of voxels, where the surface goes on elsewhere. triangles: int32 [m, 3], positions
-    in vertices, counter-clockwise from outside. vertex_ends, triangle_ends: int64 [k], of each label, of 0 too.
+    in vertices, counter-clockwise from outside. vertex_ends, triangle_ends: int64 [k], of each label, of 0 too. labels: that the
+    surfaces are of, [z, y, x].
     """
 
     vertices: NDArray[np.int32]
@@ -55,6 +56,7 @@ class RawSurfaces(NamedTuple):
     triangles: NDArray[np.int32]
     vertex_ends: NDArray[np.int64]
     triangle_ends: NDArray[np.int64]
+    labels: _Labels
 
 
 @cache
@@ -95,7 +97,7 @@ def raw_surfaces(labels: _Labels, count: int) -> RawSurfaces:
     labels: [x, y, z] in Fortran order, from 0 to below count.
     """
     # From here on axes run z, y, x.
-    return _sorted(_marched(labels.T, cube_table(), count))
+    return _sorted(_marched(labels.T, cube_table(), count), labels.T)
 
 
 class _Marched(NamedTuple):
@@ -293,7 +295,7 @@ def _is_outermost(axis: int, begin: _Cube, shape: _Cube) -> bool:
 
 
 @compiled
-def _sorted(found: _Marched) -> RawSurfaces:
+def _sorted(found: _Marched, labels: _Labels) -> RawSurfaces:
     """Return the surfaces one label behind the other."""
     vertex_ends, triangle_ends = np.cumsum(found.vertex_counts), np.cumsum(found.triangle_counts)
     vertices, triangles = vertex_ends[-1], triangle_ends[-1]
@@ -304,6 +306,7 @@ def _sorted(found: _Marched) -> RawSurfaces:
         np.empty((triangles, 3), np.int32),
         vertex_ends - found.vertex_counts,
         triangle_ends - found.triangle_counts,
+        labels,
     )
     # What is given as ends are begins, and as ends they come back.
     numbers = np.empty(vertices, np.int32)
@@ -323,3 +326,22 @@ def _sorted(found: _Marched) -> RawSurfaces:
         for k in range(3):
             raw.triangles[new, k] = numbers[found.triangles[old, k]]
     return raw
+
+
+@compiled
+def voxels_between(labels: _Labels, count: int) -> NDArray[np.float64]:
+    """Return how many voxels of each label lie between the centres of the outermost ones, float64 [count].
+
+    labels: [z, y, x], from 0 to below count. Of a voxel in an outermost layer one half does, of one in three layers an eighth.
+    """
+    nz, ny, nx = labels.shape
+    found = np.zeros(count)
+    for z in range(nz):
+        for y in range(ny):
+            row = labels[z, y]
+            part = (0.5 if z == 0 or z == nz - 1 else 1.0) * (0.5 if y == 0 or y == ny - 1 else 1.0)
+            for x in range(nx):
+                found[row[x]] += part
+            found[row[0]] -= part / 2
+            found[row[nx - 1]] -= part / 2
+    return found

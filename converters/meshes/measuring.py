@@ -130,8 +130,14 @@ def volume_inside(vertices: NDArray[np.int32], triangles: NDArray[np.int32]) -> 
     if not len(triangles):
         return 0.0
     # From a vertex of its own: whole numbers this small multiply without a rounding error.
-    first = triangles[0, 0]
-    p, q, r = vertices[first]
+    p, q, r = vertices[triangles[0, 0]]
+    return volume_from((p, q, r), vertices, triangles)
+
+
+@compiled
+def volume_from(place: Place, vertices: NDArray[np.int32], triangles: NDArray[np.int32]) -> float:
+    """Return the volume between a place and the triangles; of two surfaces with the same rim they differ by what lies between."""
+    p, q, r = place
     total = 0.0
     for t in range(len(triangles)):
         a, b, c = triangles[t]

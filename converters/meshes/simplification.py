@@ -30,8 +30,8 @@ _TRIES = 3
 """How often a surface that strays too far is simplified again, each time with half the tolerance."""
 _CELL = 2
 """Shortest voxel edges along a cell of the first step, as nearly as a power of two of voxels can be."""
-_OTHER_VOLUME = 0.015
-"""The part of its volume that an object may gain or lose where the largest error is half a voxel or less."""
+_OTHER_VOLUME, _OTHER_AT_SEAMS = 0.015, 0.004
+"""The parts of its volume that an object may gain or lose in a block and at seams where volumes are kept."""
 _AROUND_SEAMS = 2
 """Triangles to both sides of a seam whose vertices may move."""
 _AROUND_STRAYS = 4
@@ -67,6 +67,11 @@ class Simplifier:
         return found
 
     @property
+    def keeps_volumes(self) -> bool:
+        """Whether the largest error is half a voxel or less: objects then keep their volumes within two parts in a hundred."""
+        return 2 * self.max_error <= min(self.resolution)
+
+    @property
     def shifts(self) -> NDArray[np.int64]:
         """The bits by which half voxels are shifted to give their cells."""
         voxels = _CELL * min(self.resolution) / np.array(self.resolution)
@@ -90,7 +95,7 @@ def compile_kernels() -> None:
     labels = np.zeros((4, 4, 4), np.int32, order="F")
     labels[1:3, 1:3, 1:3] = 1
     surface_sizes(labels.T, 2)
-    simplifier = Simplifier((1.0, 1.0, 1.0), 0.1, 1.0)
+    simplifier = Simplifier((1.0, 1.0, 1.0), 0.1, 0.5)
     surfaces = simplified_block(raw_surfaces(labels, 2), {1: 1}, (0, 0, 0), simplifier)
     coarser(without_seams(surfaces, np.ones(len(surfaces.vertices), np.bool_), simplifier), simplifier).volumes()
 
@@ -101,14 +106,24 @@ def simplified_block(raw: "RawSurfaces", numbers: Mapping[int, int], origin: Tri
     numbers: of each segment in raw. origin: of its first voxel, 0 at the scale's. None for the simplifier changes nothing.
     """
     shift = np.array(origin, np.int32) * STEPS
+    voxels = _voxels(raw, simplifier)
     parts = []
     for segment in sorted(numbers):
-        vertices, triangles = _block_part(raw, numbers[segment], simplifier)
+        number = numbers[segment]
+        vertices, triangles = _block_part(raw, number, simplifier, float(voxels[number]))
         parts.append((segment, vertices + shift, triangles))
     return stacked(parts)
 
 
-def _block_part(raw: "RawSurfaces", number: int, simplifier: Simplifier | None) -> tuple[_Vertices, _Triangles]:
+def _voxels(raw: "RawSurfaces", simplifier: Simplifier | None) -> _Reals:
+    """Return the voxels of each label where volumes are to be kept, else zeros."""
+    from converters.meshes.cubes import voxels_between
+
+    count = len(raw.vertex_ends)
+    return voxels_between(raw.labels, count) if simplifier and simplifier.keeps_volumes else np.zeros(count)
+
+
+def _block_part(raw: "RawSurfaces", number: int, simplifier: Simplifier | None, voxels: float) -> tuple[_Vertices, _Triangles]:
     first, last = raw.vertex_ends[number - 1 : number + 1].tolist()
     begin, end = raw.triangle_ends[number - 1 : number + 1].tolist()
     vertices, triangles = raw.vertices[first:last], raw.triangles[begin:end] - np.int32(first)
@@ -118,21 +133,27 @@ def _block_part(raw: "RawSurfaces", number: int, simplifier: Simplifier | None) 
         part = Part(vertices, raw.normals[first:last], raw.rims[first:last], triangles, simplifier.step * _HALF)
         for attempt in range(_TRIES):
             found = _simplified(part, simplifier, simplifier.tolerance / 2**attempt)
-            if found is not None and not _is_lost(part, found, simplifier):
+            if found is not None and not _is_lost(part, found, simplifier, voxels):
                 return found
     return vertices * np.int32(_HALF), triangles
 
 
-def _is_lost(part: "Part", found: tuple[_Vertices, _Triangles], simplifier: Simplifier) -> bool:
-    """Tell whether nothing is left inside a surface, or too little where errors are small; not of one that other blocks go on."""
-    from converters.meshes.measuring import volume_inside
+def _is_lost(part: "Part", found: tuple[_Vertices, _Triangles], simplifier: Simplifier, voxels: float) -> bool:
+    """Tell whether nothing is left inside a surface, or another volume where that is to be kept.
 
-    if part.rims.any():
-        return False
-    left, whole = volume_inside(*found), volume_inside(part.vertices, part.triangles) * _HALF**3
-    if 2 * simplifier.max_error > min(simplifier.resolution):
-        return bool(left <= 0)
-    return bool(abs(left - whole) > _OTHER_VOLUME * whole)
+    voxels: of the part, where its surface goes on in other blocks.
+    """
+    from converters.meshes.measuring import volume_from, volume_inside
+
+    is_open = bool(part.rims.any())
+    if not simplifier.keeps_volumes:
+        return not is_open and bool(volume_inside(*found) <= 0)
+    whole = volume_inside(part.vertices, part.triangles)
+    if is_open:
+        # Marching cubes takes no more than an eighth of a voxel off at each vertex.
+        whole = max(0, voxels - len(part.vertices) / 8) * 2**3
+    changed = volume_from((0.0, 0.0, 0.0), *found) / _HALF**3 - volume_from((0.0, 0.0, 0.0), part.vertices, part.triangles)
+    return bool(abs(changed) > _OTHER_VOLUME * whole)
 
 
 def _simplified(part: "Part", simplifier: Simplifier, tolerance: float) -> tuple[_Vertices, _Triangles] | None:
@@ -202,9 +223,20 @@ def _without_seam(
         if not away.any():
             places = vertices.copy()
             places[numbers] = near.moved()
-            return _used(places, np.concatenate([triangles[~about], numbers[near.triangles]]))
+            found = _used(places, np.concatenate([triangles[~about], numbers[near.triangles]]))
+            return (vertices, triangles) if _is_other((vertices, triangles), found, simplifier) else found
         fixed |= spread(corners, away, _AROUND_STRAYS)
     return vertices, triangles
+
+
+def _is_other(before: tuple[_Vertices, _Triangles], after: tuple[_Vertices, _Triangles], simplifier: Simplifier) -> bool:
+    """Tell whether a closed surface has got another volume along its seam, where that is to be kept."""
+    from converters.meshes.measuring import volume_inside
+
+    if not simplifier.keeps_volumes:
+        return False
+    volume = volume_inside(*before)
+    return bool(abs(volume_inside(*after) - volume) > _OTHER_AT_SEAMS * abs(volume))
 
 
 def coarser(surfaces: Surfaces, simplifier: Simplifier, fixed: _Flags | None = None) -> Surfaces:

@@ -48,7 +48,7 @@ def distances(points: NDArray[np.float64], vertices: NDArray[Any], triangles: ND
     """How far points lie from a surface, at most fine too far: its nearest point among many."""
     corners = vertices.astype(np.float64)[triangles]
     areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum() / 2
-    many = sampled(vertices, triangles, min(400_000, int(20 * areas / fine**2)), 1)
+    many = sampled(vertices, triangles, min(200_000, int(10 * areas / fine**2)), 1)
     found, _ = cKDTree(np.concatenate([many, vertices.astype(np.float64)])).query(points)
     return found
 
