@@ -91,9 +91,9 @@ def _unsharded() -> object:
     return members
 
 
-def make(base: Path) -> Path:
-    """Write the datasets and the secrets; return the folder to serve, a link to the real one."""
-    root = base / "root"
+def make(base: Path, name: str = "root") -> Path:
+    """Write the datasets, below base/name, and the secrets; return the folder to serve, a link to the real one."""
+    root = base / name
     for dataset, files in ((PUBLIC, FILES), (PRIVATE, PRIVATE_FILES), (GRANTED, GRANTED_FILES)):
         write_files(root / dataset, _stored(files))
     write_files(root / PUBLIC, CHUNKED)
@@ -101,20 +101,19 @@ def make(base: Path) -> Path:
         "outside/secret",
         "outside/0-64_0-64_0-64",
         "root-beside/secret",
-        "root.gz",
-        "root.br",
-        "data",
+        f"{name}.gz",
+        f"{name}.br",
         "secret",
-        "root/.git/config",
-        f"root/{PUBLIC}/.glassine/record.json",
-        f"root/{PUBLIC}/.hidden/secret",
-        f"root/{PUBLIC}/nested/0-64/0-64/.0-64.7.tmp",
-        f"root/{PUBLIC}/.gz",
-        "root/.glassine/jobs/1.log",
-        "root/.glassine/uploads/scan",
-        "root/lab/.info",
+        f"{name}/.git/config",
+        f"{name}/{PUBLIC}/.glassine/record.json",
+        f"{name}/{PUBLIC}/.hidden/secret",
+        f"{name}/{PUBLIC}/nested/0-64/0-64/.0-64.7.tmp",
+        f"{name}/{PUBLIC}/.gz",
+        f"{name}/.glassine/jobs/1.log",
+        f"{name}/.glassine/uploads/scan",
+        f"{name}/lab/.info",
     )
-    write_files(base, {name: _content(5000 + place) for place, name in enumerate(secrets)})
+    write_files(base, {secret: _content(5000 + place) for place, secret in enumerate(secrets)})
     write_files(root, {".glassine/access.json": json.dumps({"default": "private", "datasets": {PUBLIC: "public"}}).encode()})
     dataset = root / PUBLIC
     (dataset / "out").symlink_to(base / "outside")
@@ -122,7 +121,7 @@ def make(base: Path) -> Path:
     (dataset / "secret").symlink_to(base / "outside" / "secret")
     (dataset / "record").symlink_to(".glassine/record.json")
     (dataset / "gone").symlink_to("nowhere")
-    (base / "alias").symlink_to("root")
+    (base / "alias").symlink_to(name)
     return base / "alias"
 
 
