@@ -141,14 +141,16 @@ class Counted:
 
     async def _keep_books(self) -> None:
         while True:
-            try:
-                await self._keep()
-            except Exception:
-                _log.exception("requests of the last second are not counted")
+            await self._keep()
             await asyncio.sleep(_SECONDS)
 
     async def _keep(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._bookkeeper, self._books.keep, self._taken())
+        kept = asyncio.get_running_loop().run_in_executor(self._bookkeeper, self._books.keep, self._taken())
+        try:
+            # Whoever waits for it may be cancelled; what was taken is not lost by that.
+            await asyncio.shield(kept)
+        except Exception:
+            _log.exception("requests of the last second are not counted")
 
     async def _close_books(self, keeping: asyncio.Task[None]) -> None:
         keeping.cancel()
