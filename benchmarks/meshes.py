@@ -1,4 +1,4 @@
-"""glassine and igneous mesh the same labels: wall time, memory, triangles, and how far the meshes lie from the voxels' surface.
+"""glassine and igneous mesh the same labels: time, memory, triangles, and how far the meshes lie from the voxels' surface.
 
 Both read scale 0 of one dataset of compressed_segmentation, in files without gzip, from the page cache, with two processes. The
 distances are between points all over the meshes of some segments and the marching-cubes surface of their voxels, both ways.
@@ -226,17 +226,24 @@ def _to_triangles(points: NDArray[np.float64], corners: NDArray[np.float64]) -> 
 
 
 def _summary(sides: Sequence[Side]) -> str:
-    heads = ("", "seconds", "times igneous", "peak MiB", "triangles", "without a mesh", "MB", "mean nm", "99 % nm", "largest nm")
-    igneous = statistics.median(r.seconds for r in sides[-1].runs)
-    return table(heads, [_row(side, igneous) for side in sides])
+    times = "seconds", "times igneous", "CPU seconds", "times igneous"
+    heads = ("", *times, "peak MiB", "triangles", "without a mesh", "MB", "mean nm", "99 % nm", "largest nm")
+    return table(heads, [_row(side, _times(sides[-1])) for side in sides])
 
 
-def _row(side: Side, igneous: float) -> tuple[str, ...]:
-    seconds = statistics.median(r.seconds for r in side.runs)
+def _times(side: Side) -> tuple[float, float]:
+    """Return the seconds that a side took, and those of all processors."""
+    return statistics.median(r.seconds for r in side.runs), statistics.median(r.cpu_seconds for r in side.runs)
+
+
+def _row(side: Side, igneous: tuple[float, float]) -> tuple[str, ...]:
+    seconds, cpu_seconds = _times(side)
     return (
         side.name,
         f"{seconds:.1f}",
-        f"{igneous / seconds:.1f}",
+        f"{igneous[0] / seconds:.1f}",
+        f"{cpu_seconds:.1f}",
+        f"{igneous[1] / cpu_seconds:.1f}",
         f"{max(r.peak_bytes for r in side.runs) / 2**20:.0f}",
         f"{side.triangles / 1e6:.2f} M",
         str(side.missing),
