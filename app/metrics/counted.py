@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Awaitable, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,23 +16,17 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.jobs.store import Store
 from app.logs import Answered, RequestLog
-from app.metrics.counts import Absorber, Counts, Key
-from app.metrics.exposition import JobsNow, exposition
-from app.metrics.figures import total
+from app.metrics.books import Books, Taken
+from app.metrics.counts import Counts
 from app.metrics.folders import Folders
-from app.metrics.jobs import JobCounts
-from app.metrics.names import Names
-from app.metrics.process import cpu_seconds, process_gauges
-from app.metrics.shared import Shared, Snapshot, Sum
 from app.protocol import FileSpan, Reply
-from converters.errors import ConverterError
 
 _SECONDS = 1.0
 """Between two snapshots for the other processes."""
-_log = logging.getLogger(__name__)
-
 _FAILED = 500
 """What uvicorn answers for an exception."""
+
+_log = logging.getLogger(__name__)
 
 
 class Site(Protocol):
@@ -66,7 +59,7 @@ class Counted:
         self._in_progress = 0
         self._log = telling.requests
         self._logs_all = self._log is not None and self._log.which == "all"
-        self._books = _Books(folders, store, telling.folder)
+        self._books = Books(folders, store, telling.folder)
         # One thread alone, so that the books need no locks, and a slow disk holds up neither requests nor their reading.
         self._bookkeeper = ThreadPoolExecutor(1, "glassine-metrics")
 
@@ -160,17 +153,8 @@ class Counted:
         self._books.close()
         self._bookkeeper.shutdown()
 
-    def _taken(self) -> "_Taken":
-        return _Taken(self._counts.take(), len(self.connections), self._in_progress)
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """What the event loop's thread hands to the bookkeeper's."""
-
-    cells: dict[Key, list[float]]
-    connections: int
-    in_progress: int
+    def _taken(self) -> Taken:
+        return Taken(self._counts.take(), len(self.connections), self._in_progress)
 
 
 class _Answer:
@@ -197,47 +181,3 @@ class _Answer:
         """Note that nothing was answered but an error of the server."""
         if not self.status:
             self.status, self.seconds = _FAILED, perf_counter() - self.begun
-
-
-class _Books:
-    """The figures of this process and, in the shared folder, of the others; use it in one thread."""
-
-    def __init__(self, folders: Folders, store: Store, folder: Path | None) -> None:
-        self._store = store
-        self._jobs = JobCounts()
-        store.watch(self._jobs.note)
-        self._shared = Shared(folder) if folder is not None else None
-        self._absorber = Absorber(folders, Names(folder / "names.jsonl" if folder is not None else None))
-
-    def keep(self, taken: _Taken) -> Snapshot:
-        """Write up what was counted."""
-        self._absorber.absorb(taken.cells)
-        gauges = {**process_gauges(), "connections": taken.connections, "in_progress": taken.in_progress}
-        figures = total([self._absorber.figures, self._jobs.figures(), {("cpu",): cpu_seconds()}])
-        snapshot = Snapshot(figures, gauges)
-        if self._shared is not None:
-            with suppress(OSError):  # the folder is full or gone: the next time will tell all
-                self._shared.write(snapshot)
-        return snapshot
-
-    def page(self, taken: _Taken, accept: str) -> tuple[bytes, str]:
-        """Return the page of all metrics and its type."""
-        # Written before it is told: no process may tell less later on.
-        return exposition(self._sum(self.keep(taken)), self._jobs_now(), accept)
-
-    def close(self) -> None:
-        """Leave the others."""
-        if self._shared is not None:
-            self._shared.close()
-
-    def _sum(self, own: Snapshot) -> Sum:
-        if self._shared is not None:
-            with suppress(OSError):
-                return self._shared.sum(own)
-        return Sum(own.figures, (own.gauges,))
-
-    def _jobs_now(self) -> JobsNow | None:
-        try:
-            return self._store.counts()
-        except (OSError, sqlite3.Error, ConverterError):
-            return None
