@@ -237,9 +237,13 @@ def _refuse(constant: str) -> None:
 
 def shards(entries: Mapping[int, bytes], sharding: Sharding) -> dict[str, bytes]:
     """Return the files of shards that hold entries."""
-    stored = {
-        number: gzip.compress(data, mtime=0) if sharding.data_encoding == "gzip" else data for number, data in entries.items()
-    }
+    if sharding.data_encoding == "gzip":
+        entries = {number: gzip.compress(data, mtime=0) for number, data in entries.items()}
+    return framed(entries, sharding)
+
+
+def framed(stored: Mapping[int, bytes], sharding: Sharding) -> dict[str, bytes]:
+    """Return the files of shards that hold entries which are packed already."""
     numbers = np.array(list(stored), np.uint64)
     found, files = places(numbers, sharding)[0], {}
     for shard in np.unique(found).tolist():
