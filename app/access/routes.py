@@ -1,5 +1,6 @@
 """The routes of sessions and of what is public, below /api; docs/api.md is their contract."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.policy import CHALLENGE, Policy, told_time
 from app.access.rules import Level, Table, write_level
-from app.access.sessions import COOKIE, SECONDS, Session, make_session
+from app.access.sessions import COOKIE, SECONDS, Ended, Session, make_session
 from app.access.tokens import Right
+from converters.errors import ConverterError
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _NAMES: dict[Right, Literal["public", "read", "write"]] = {
@@ -17,6 +19,8 @@ _NAMES: dict[Right, Literal["public", "read", "write"]] = {
     Right.READ: "read",
     Right.WRITE: "write",
 }
+
+_log = logging.getLogger(__name__)
 
 
 class SignIn(BaseModel):
@@ -80,7 +84,7 @@ def access_routes(root: Path, policy: Policy) -> APIRouter:
         """End the session."""
         session = policy.session(request.headers.raw)
         if policy.credentials is not None and session is not None:
-            policy.credentials.ended.add(session)
+            _end(policy.credentials.ended, session)
         answer = Response(status_code=204, headers=_NO_STORE)
         answer.delete_cookie(COOKIE, secure=_is_secure(request), httponly=True, samesite="strict")
         return answer
@@ -100,6 +104,14 @@ def access_routes(root: Path, policy: Policy) -> APIRouter:
         return _told(table)
 
     return router
+
+
+def _end(ended: Ended, session: Session) -> None:
+    try:
+        ended.add(session)
+    except (OSError, ConverterError) as error:
+        # Who signs out is signed out here all the same.
+        _log.error("a session is signed out, but copies of its cookie are good until it expires: %s", error)
 
 
 def _state(policy: Policy, right: Right, session: Session | None) -> SessionState:

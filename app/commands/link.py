@@ -34,8 +34,8 @@ def link(
     """Print the link that opens DATASET in the viewer, and nothing else.
 
     The link holds the layer, its contrast, its place in the world, some segments that have meshes or skeletons, and a first view
-    of the whole. It works while `glassine serve` serves the folder ROOT at that URL. What is private on a server with a token is seen
-    through links that expire.
+    of the whole. It works while `glassine serve` serves the folder ROOT at that URL. What is private on a server with a token is
+    seen through links that expire.
 
     Parameters
     ----------

@@ -424,3 +424,12 @@ def test_tokens_of_other_servers_are_none(root: Path) -> None:
         assert other.ask("/api/jobs", bearer(TOKEN)).status == 401
         assert other.ask(f"/data/secluded/{CHUNK}", bearer(READ_TOKEN)).status == 401
         assert other.ask("/api/session", None, "POST", {"token": READ_TOKEN}).status == 401
+
+
+def test_who_signs_out_is_signed_out_where_nothing_can_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = make_root(tmp_path)
+    (root / ".glassine" / "ended-sessions.lock").mkdir()
+    with served(root) as client:
+        ended = client.ask("/api/session", cookie(Right.WRITE), "DELETE")
+    assert (ended.status, cookie_of(ended)[0]) == (204, "glassine_session=")
+    assert "a session is signed out, but copies of its cookie are good until it expires" in caplog.text
