@@ -29,8 +29,8 @@ def api_page(description: Mapping[str, Any], base_url: str) -> str:
         f"<title>glassine: the API</title>\n<style>{_STYLE}</style>\n<h1>The API</h1>\n"
         '<p>For programs: <a href="/openapi.json">openapi.json</a>. Bodies are JSON; errors are '
         '<code>{"detail": "a sentence"}</code>. '
-        "The examples are for a shell, with a file <code>scan.nii.gz</code> in its folder. "
-        'A server with a token wants it with each: <code>--header "Authorization: Bearer $GLASSINE_TOKEN"</code>.</p>\n' + "\n".join(parts) + "\n</html>\n"
+        "The examples are for a shell, with a file <code>scan.nii.gz</code> in its folder. A server with a token wants it "
+        'with each: <code>--header "Authorization: Bearer $GLASSINE_TOKEN"</code>.</p>\n' + "\n".join(parts) + "\n</html>\n"
     )
 
 
