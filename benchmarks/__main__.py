@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 
-_NAMES = ("volumes", "serving", "sources", "memory", "meshes", "skeletons", "traces", "latency")
+_NAMES = ("volumes", "serving", "sources", "memory", "meshes", "skeletons", "traces", "latency", "load")
 
 
 def main(arguments: list[str]) -> int:

@@ -63,6 +63,7 @@ http {{
         add_header Access-Control-Allow-Origin *;
         location /data/ {{
             rewrite "^/data/(.+)/(-?[0-9]+--?[0-9]+)_(-?[0-9]+--?[0-9]+)_(-?[0-9]+--?[0-9]+)$" /$1/$2/$3/$4 break;
+            rewrite ^/data/(.+)$ /$1 break;
         }}
     }}
 }}
@@ -134,7 +135,7 @@ class Bench:
         path = self.folder / f"nginx-{port}.conf"
         path.write_text(text)
         arguments = ("-p", str(self.folder), "-c", str(path), "-e", str(self.folder / "start.log"), "-g", "daemon off;")
-        return Server(name, (_program("nginx"), *arguments), port)
+        return Server(name, (program("nginx"), *arguments), port)
 
     def _shipped_conf(self, workers: int, port: int, app_port: int) -> str:
         """Return nginx.conf with other paths, ports and number of processes, and connections that last."""
@@ -275,7 +276,7 @@ def _rate(bench: Bench, server: Server, threads: int) -> float:
 def _wrk(bench: Bench, server: Server, threads: int, seconds: int) -> tuple[int, float]:
     """Run wrk once and return the requests answered and the seconds. Raises RunError unless all were answered with 200."""
     load = (f"-t{threads}", f"-c{_CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", str(bench.folder / "wrk.lua"))
-    command = (_program("wrk"), *load, f"http://127.0.0.1:{server.port}")
+    command = (program("wrk"), *load, f"http://127.0.0.1:{server.port}")
     environment = {**os.environ, "CHUNK_NAMES": str(bench.folder / server.names)}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     result = re.search(r"^RESULT (\d+) (\d+) (\d+)$", ended.stdout, re.MULTILINE)
@@ -290,17 +291,19 @@ def _running(bench: Bench, server: Server) -> Iterator[int]:
     with ExitStack() as stack:
         if server.behind is not None:
             stack.enter_context(_running(bench, server.behind))
-        yield stack.enter_context(_running_alone(bench, server))
+        pid = stack.enter_context(running(bench, server))
+        _check(bench, server)
+        yield pid
 
 
 @contextmanager
-def _running_alone(bench: Bench, server: Server) -> Iterator[int]:
+def running(bench: Bench, server: Server) -> Iterator[int]:
+    """Run a server alone, and yield its process once it listens."""
     log = bench.folder / f"{server.port}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(server.command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
             _wait_until_it_listens(server, process, log)
-            _check(bench, server)
             yield process.pid
         finally:
             process.terminate()
@@ -334,7 +337,7 @@ def _check(bench: Bench, server: Server) -> None:
     connection.close()
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     path = shutil.which(name)
     if path is None:
         raise RunError(f"{name} is not installed (Debian: apt install {name})")

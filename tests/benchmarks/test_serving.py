@@ -34,5 +34,5 @@ def test_an_unknown_benchmark_is_wrong_usage(capsys: pytest.CaptureFixture[str])
     assert main(["speed"]) == 2
     assert (
         capsys.readouterr().err
-        == "usage: python -m benchmarks {volumes,serving,sources,memory,meshes,skeletons,traces,latency} [options]\n"
+        == "usage: python -m benchmarks {volumes,serving,sources,memory,meshes,skeletons,traces,latency,load} [options]\n"
     )
