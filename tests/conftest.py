@@ -34,3 +34,9 @@ def nginx() -> str:
 def docker_compose() -> str:
     """The path of docker-compose."""
     return _program("the test of docker-compose.yml", "docker-compose")
+
+
+@pytest.fixture(scope="session")
+def openssl() -> str:
+    """The path of openssl."""
+    return _program("the test of TLS", "openssl")

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import sysconfig
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from tests.app.data.asking import Served
 from tests.e2e.containers import (
     BUILD,
     COMPOSE,
@@ -36,6 +36,7 @@ from tests.e2e.containers import (
     SERVICES,
     Prefix,
     command,
+    defaulted,
     healthcheck,
     settings,
     stages,
@@ -230,7 +231,7 @@ def prefix() -> Iterator[Prefix]:
 
 
 @pytest.fixture(scope="module")
-def desk(prefix: Prefix, nginx: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(prefix: Prefix, nginx: str, openssl: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """The folder of the repository in which the guide is followed."""
     folder = tmp_path_factory.mktemp("server")
     for name in ("docker-compose.yml", "nginx.conf", "nginx-tls.conf"):
@@ -367,7 +368,7 @@ def test_every_command_of_the_guide_with_docker_does_what_it_tells(desk: Desk) -
 
 
 def test_the_commands_for_nginx_without_docker_make_a_configuration_that_it_takes(
-    nginx: str, tmp_path: Path, prefix: Prefix
+    nginx: str, openssl: str, tmp_path: Path
 ) -> None:
     for file in ("nginx.conf", "nginx-tls.conf"):
         shutil.copy(ROOT / file, tmp_path)
@@ -379,7 +380,7 @@ def test_the_commands_for_nginx_without_docker_make_a_configuration_that_it_take
         if line.startswith("sed "):
             subprocess.run(["sh", "-c", line.replace("> /etc", f"> {tmp_path}/etc")], cwd=tmp_path, check=True)
     certificate = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout privkey.pem -out fullchain.pem"
-    subprocess.run(["openssl", *certificate.split()], cwd=etc / "tls", check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([openssl, *certificate.split()], cwd=etc / "tls", check=True, stderr=subprocess.DEVNULL)
     for path in (etc / "nginx.conf", etc / "tls/nginx-tls.conf"):
         text = re.sub(r"(?<![\w.])/(etc|run|var)/", rf"{tmp_path}/\1/", path.read_text())
         path.write_text(re.sub(r"listen (\d+)", lambda match: f"listen 127.0.0.1:{free_port()}", text))
@@ -396,3 +397,145 @@ def test_the_service_without_docker_runs_what_the_guide_installs() -> None:
     assert told["ExecStart"].split() == ["/opt/glassine/bin/glassine", "serve", "/srv/data"]
     for pair in told["Environment"].split():
         assert f'"{pair.partition("=")[0].removesuffix("_FILE")}"' in APP_SETTINGS
+
+
+# In a Debian of their own.
+
+SLOW = pytest.mark.skipif(
+    os.environ.get("GLASSINE_SLOW") != "1" or os.geteuid() != 0, reason="needs root, minutes and packages: GLASSINE_SLOW=1"
+)
+INSIDE = """
+set -e
+mount --bind "$0" "$0"
+mount --bind "$0/srv/data" "$0/srv/data"
+mount -o remount,ro,bind "$0"
+mount -t proc proc "$0/proc"
+mount -t tmpfs tmpfs "$0/tmp"
+mount -t tmpfs tmpfs "$0/dev/shm"
+exec chroot --userspec=1000:1000 "$0" "$@"
+"""
+"""Runs a command as a container would: with a root that is read-only, /tmp and /dev/shm in memory, as the Dockerfile's user."""
+
+
+@dataclass(frozen=True)
+class Debian:
+    """A folder with a Debian in it."""
+
+    folder: Path
+
+    def shell(self, line: str, folder: str = "/", **environment: str) -> str:
+        """Run a line as root."""
+        told = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"}
+        registry = {name: value for name, value in os.environ.items() if name.startswith("PIP_") and name != "PIP_FIND_LINKS"}
+        words = ["chroot", str(self.folder), "sh", "-c", f"cd {folder} && {line}"]
+        done = subprocess.run(words, env={**told, **registry, **environment}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+        return done.stdout
+
+    def contained(self, words: list[str], environment: dict[str, str]) -> list[str]:
+        told = [f"{name}={value.replace('$PATH', '/usr/local/bin:/usr/bin:/bin')}" for name, value in environment.items()]
+        return ["unshare", "--mount", "sh", "-c", INSIDE, str(self.folder), "env", "-i", *told, *words]
+
+    def run(self, words: list[str], environment: dict[str, str]) -> str:
+        """Run a command as in a container."""
+        done = subprocess.run(self.contained(words, environment), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{shlex.join(words)}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def debian(tmp_path_factory: pytest.TempPathFactory) -> Debian:
+    """Python's packages stand for those of the image; how this machine reaches the registries is taken over."""
+    given = os.environ.get("GLASSINE_DEBIAN")
+    folder = Path(given) if given else tmp_path_factory.mktemp("debian")
+    if not (folder / "usr").is_dir():
+        packages = "python3,python3-pip,python-is-python3,ca-certificates"
+        words = ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(folder)]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    for file in ("etc/resolv.conf", "etc/hosts", "etc/ssl/certs/ca-certificates.crt"):
+        shutil.copy(Path("/", file), folder / file)
+    return Debian(folder)
+
+
+@pytest.fixture(scope="module")
+def image(debian: Debian) -> Debian:
+    """Where the Dockerfile's lines have run as they are written."""
+    root = debian.folder
+    for name in ("src", "opt/glassine", "opt/data", "srv/data"):
+        shutil.rmtree(root / name, ignore_errors=True)
+    Prefix(root).copy_sources()
+    for line in BUILD.all("RUN"):
+        debian.shell(line.text, folder=BUILD.last("WORKDIR").text)
+    shutil.rmtree(root / "src")
+    shutil.move(root / "opt/data", root / "srv/data")
+    (root / "run/secrets").mkdir(exist_ok=True)
+    (root / "run/secrets/token").write_text("0123456789abcdef0123456789abcdef\n")
+    for path in (root / "srv/data", root / "run/secrets/token"):
+        os.chown(path, 1000, 1000)
+    return debian
+
+
+@SLOW
+@pytest.mark.timeout(3600)
+def test_the_image_works_in_a_clean_debian_on_a_read_only_root(image: Debian) -> None:
+    environment = IMAGE.environment | {name: defaulted(value) for name, value in SERVICES["app"]["environment"].items()}
+    labels = "1 + sum((n // 16) * 3**i for i, n in enumerate(np.indices((48, 48, 48))))"
+    program = f"import numpy as np; np.save('/srv/data/cells.npy', ({labels}).astype(np.uint32))"
+    entry = IMAGE.last("ENTRYPOINT").words
+    image.run(["python", "-c", program], environment)
+    told = ["--axes", "xyz", "--resolution", "8,8,8", "--type", "segmentation"]
+    image.run([*entry, "convert", "/srv/data/cells.npy", "/srv/data/lab/cells", *told], environment)
+    image.run([*entry, "mesh", "/srv/data/lab/cells"], environment)
+    image.run([*entry, "skeletonize", "/srv/data/lab/cells"], environment)
+    assert list((image.folder / "srv/data/.glassine/cache/kernels").rglob("*.nbi")), "kernels are compiled once"
+    port = str(free_port())
+    words = [word.replace("8080", port).replace("0.0.0.0", "127.0.0.1") for word in command("app")]
+    with running_process(image.contained(words, environment), int(port)):
+        image.run([word.replace("8080", port) for word in healthcheck("app")], environment)
+        served = Served(f"http://127.0.0.1:{port}", image.folder / "srv/data")
+        assert served.ask("/data/lab/cells/info").status == 401
+        bearer = {"Authorization": "Bearer 0123456789abcdef0123456789abcdef"}
+        assert served.ask("/data/lab/cells/info", **bearer).status == 200
+        assert state_of_job(served, bearer) == "done"
+    megabytes = int(image.shell("du -sm /opt/glassine").split()[0])
+    assert megabytes < 1300
+
+
+def state_of_job(served: Served, bearer: dict[str, str]) -> str:
+    """Have the app convert once more, in a process that the kernel confines, and return how that ended."""
+    options = {"source": "cells.npy", "dataset": "job/cells", "axes": "xyz", "resolution": "8,8,8", "overwrite": True}
+    body = json.dumps({"command": "convert", "options": options}).encode()
+    headers = {**bearer, "Content-Type": "application/json"}
+    url = f"{served.url}/api/jobs"
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as answer:
+        job = json.load(answer)
+    while job["state"] in ("queued", "running"):
+        time.sleep(0.5)
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/{job['id']}", headers=headers)) as answer:
+            job = json.load(answer)
+    return str(job["state"])
+
+
+@SLOW
+@pytest.mark.timeout(3600)
+def test_the_guide_without_docker_works_in_a_clean_debian(debian: Debian) -> None:
+    root = debian.folder
+    shutil.rmtree(root / "opt/glassine", ignore_errors=True)
+    Prefix(root).copy_sources()
+    for name in ("nginx.conf", "nginx-tls.conf"):
+        shutil.copy(ROOT / name, root / "src")
+    image = nibabel.Nifti1Image(np.random.default_rng(1).integers(0, 900, (60, 72, 50), np.int16), np.diag([1.0, 1, 1, 1]))
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, root / "src/brain.nii.gz")
+    certificates = root / "etc/letsencrypt/live/scans.lab.example"
+    certificates.mkdir(parents=True, exist_ok=True)
+    (line,) = re.findall(r"`(openssl req [^`]*)`", GUIDE)
+    subprocess.run(shlex.split(line.replace("tls/", "")), cwd=certificates, check=True, stderr=subprocess.DEVNULL)
+    printed = ""
+    for line in section("Without Docker"):
+        if line.startswith("useradd"):
+            debian.shell("userdel --remove glassine || true")
+        if not line.startswith("systemctl"):  # no systemd runs in a folder
+            printed = debian.shell(line, folder="/src")
+    assert "precomputed://https://scans.lab.example/data/~" in unquote(printed)
+    assert debian.shell("runuser -u glassine -- cat /etc/glassine/token").strip()

@@ -136,7 +136,7 @@ class StandInServer(http.server.ThreadingHTTPServer):
 
 
 @pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
+def folder(openssl: str) -> Iterator[Path]:
     """A root with one dataset, and the same again under names that the stand-in takes for private and broken."""
     with nginx_folder() as root:
         data = root / "srv/data"
@@ -149,15 +149,15 @@ def folder() -> Iterator[Path]:
         (dataset / "link_folder").symlink_to(root / "outside")
         (dataset / "unreadable/0-64/0-64/0-64").chmod(0)
         (dataset / "unreadable_folder").chmod(0)
-        certificate(root / "tls")
+        certificate(openssl, root / "tls")
         yield root
         (dataset / "unreadable_folder").chmod(0o755)
 
 
-def certificate(folder: Path) -> None:
+def certificate(openssl: str, folder: Path) -> None:
     """Make what docs/deployment.md tells to put into the folder of the certificate."""
     words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout privkey.pem -out fullchain.pem"
-    subprocess.run(["openssl", *words.split()], cwd=folder, check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([openssl, *words.split()], cwd=folder, check=True, stderr=subprocess.DEVNULL)
     shutil.copy(Path(__file__).parents[2] / "nginx-tls.conf", folder)
 
 
@@ -484,6 +484,18 @@ def test_with_a_certificate_there_is_http_2(front: Front, site: Served) -> None:
         context.wrap_socket(plain, server_hostname="localhost") as encrypted,
     ):
         assert (encrypted.selected_alpn_protocol(), encrypted.version()) == ("h2", "TLSv1.3")
+
+
+def test_the_browser_speaks_http_2_with_it(front: Front, site: Served, browser: Any) -> None:
+    context = browser.new_context(ignore_https_errors=True)
+    page = context.new_page()
+    page.goto(f"https://127.0.0.1:{front.tls_port}/v/token/")
+    read = page.evaluate(
+        "fetch('/data/lab/vol/nested/0-64_0-64_0-64').then(answer => answer.arrayBuffer()).then(b => b.byteLength)"
+    )
+    protocols = page.evaluate("performance.getEntriesByType('resource').map(entry => entry.nextHopProtocol)")
+    context.close()
+    assert (read, protocols[-1]) == (len(PLAIN), "h2")
 
 
 def test_a_chunk_comes_over_tls(front: Front, site: Served) -> None:

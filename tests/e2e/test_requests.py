@@ -14,10 +14,12 @@ import json
 import os
 import random
 import time
+import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +118,7 @@ RANGES = [
     {"Range": "bytes=2-9", "If_Range": '"another"'},
     {"Range": "bytes=2-9", "If_Range": "Thu, 01 Jan 1970 00:00:00 GMT"},
 ]
-"""{date} and {tag} stand for what the server said before."""
+"""{date} and {tag} stand for what the server said before, {session} in a row for the cookie of one who signed in."""
 CONDITIONS = [{"If_None_Match": "{tag}"}, {"If_Modified_Since": "{date}"}]
 
 
@@ -152,6 +154,10 @@ def rows() -> dict[str, Row]:
         "private: nobody": Row(name, {}, is_readable=False),
         "private: another token": Row(name, {"Authorization": "Bearer 0123456789abcdefgh"}, is_readable=False),
         "private: token": Row(name, bearer),
+        "private: session": Row(name, {"Cookie": "{session}"}),
+        "private: session of another server": Row(
+            name, {"Cookie": f"glassine_session=2.{NOW + 999}.{'0' * 16}.{'0' * 64}"}, is_readable=False
+        ),
         "private: link": Row(name, {}, grant(name, later)),
         "private: expired link": Row(name, {}, grant(name, before), is_readable=False),
         "private: link of another dataset": Row(name, {}, grant("closed/absent", later), is_readable=False),
@@ -170,6 +176,7 @@ class Pair:
     app: Line
     nginx: Line
     process: App
+    session: str
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +220,16 @@ def pair(nginx: str, folder: Path) -> Iterator[Pair]:
     with ExitStack() as stack:
         app = stack.enter_context(running_app(folder, {"GLASSINE_TOKEN": TOKEN}))
         front = stack.enter_context(running_nginx(nginx, folder, app.address))
-        yield Pair(stack.enter_context(app.served.line()), stack.enter_context(front.served.line()), app)
+        lines = [stack.enter_context(served.line()) for served in (app.served, front.served)]
+        yield Pair(lines[0], lines[1], app, session(front.served.url))
+
+
+def session(url: str) -> str:
+    """Sign in as the page does, and return the cookie."""
+    body = json.dumps({"token": TOKEN}).encode()
+    request = urllib.request.Request(f"{url}/api/session", body, {"Content-Type": "application/json", "Origin": url})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return str(answer.headers["Set-Cookie"]).partition(";")[0]
 
 
 HEADERS = [
@@ -386,15 +402,15 @@ def requests(row: Row) -> Iterator[tuple[str, dict[str, str]]]:
 class Asker:
     """Asks one server, and remembers what it said of the file."""
 
-    def __init__(self, line: Line, target: str) -> None:
+    def __init__(self, line: Line, target: str, session: str) -> None:
         self._line, self._target = line, target
-        self._said = {"date": "none", "tag": '"none"'}
+        self._said = {"date": "none", "tag": '"none"', "session": session}
 
     def ask(self, method: str, headers: dict[str, str]) -> Seen:
         sent = {name: value.format(**self._said) for name, value in headers.items()}
         answer = ask(self._line, self._target, method, sent)
         if answer is not None and answer.headers["ETag"]:
-            self._said = {"date": answer.headers["Last-Modified"] or "none", "tag": answer.headers["ETag"]}
+            self._said |= {"date": answer.headers["Last-Modified"] or "none", "tag": answer.headers["ETag"]}
         return seen(answer)
 
 
@@ -402,7 +418,7 @@ class Asker:
 def test_the_app_and_nginx_answer_the_same(pair: Pair, row: str, name: str) -> None:
     kind, asked = KINDS[name], ROWS[row]
     target = f"{kind.prefix}/{asked.grant}{asked.dataset}/{kind.name}"
-    app, nginx = Asker(pair.app, target), Asker(pair.nginx, target)
+    app, nginx = (Asker(line, target, pair.session) for line in (pair.app, pair.nginx))
     for method, headers in requests(asked):
         assert_same(Case(row, kind, method, app.ask(method, headers), nginx.ask(method, headers)))
 
@@ -455,6 +471,23 @@ def spellings(path: str) -> list[str]:
         f"/static/..%2f..%2fdata{path}",
         f"/access{path}",
     ]
+
+
+def test_only_pages_that_the_app_was_told_of_may_read(nginx: str, folder: Path) -> None:
+    told = {"GLASSINE_TOKEN": TOKEN, "GLASSINE_ORIGINS": "https://a.org,https://b.org"}
+    grants = ("open/present", f"{grant('closed/present', NOW + 3600)}closed/present", "closed/present")
+    names = ("info", "nested/-64-0_-128--64_-3-61", "deep/er/8_8_40/-64-0_0-64_0-64", "nested_br/0-64_0-64_0-64", "nothing")
+    with ExitStack() as stack:
+        app = stack.enter_context(running_app(folder, told))
+        front = stack.enter_context(running_nginx(nginx, folder, app.address))
+        lines = [stack.enter_context(served.line()) for served in (app.served, front.served)]
+        for dataset, name, origin, method in product(grants, names, ("https://a.org", "https://c.org", ""), ("GET", "OPTIONS")):
+            headers = {"Origin": origin} if origin else {}
+            for line in lines:
+                answer = line.ask(f"/data/{dataset}/{name}", method, Accept_Encoding="gzip, br", **headers)
+                allowed = ["https://a.org"] if origin == "https://a.org" else None
+                assert answer.headers.get_all("Access-Control-Allow-Origin") == allowed
+                assert "origin" in ",".join(answer.headers.get_all("Vary", [])).lower()
 
 
 def test_a_file_may_have_a_rule_of_its_own(pair: Pair) -> None:
