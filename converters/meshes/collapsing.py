@@ -126,6 +126,34 @@ def spread(triangles: _Triangles, vertices: NDArray[np.bool_], rings: int) -> ND
 
 
 @compiled
+def touching(triangles: _Triangles, vertices: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which triangles have a corner among some vertices, bool [m]. vertices: bool [n]."""
+    found = np.empty(len(triangles), np.bool_)
+    for t in range(len(triangles)):
+        found[t] = vertices[triangles[t, 0]] or vertices[triangles[t, 1]] or vertices[triangles[t, 2]]
+    return found
+
+
+@compiled
+def used_vertices(triangles: _Triangles, count: int) -> tuple[_Numbers, _Triangles]:
+    """Return which of so many vertices triangles use, ascending, int32 [n], and the triangles with positions in those."""
+    numbers, used = np.full(count, -1, np.int32), np.empty(count, np.int32)
+    for t in range(len(triangles)):
+        for k in range(3):
+            numbers[triangles[t, k]] = 0
+    left = 0
+    for vertex in range(count):
+        if numbers[vertex] == 0:
+            numbers[vertex], used[left] = left, vertex
+            left += 1
+    found = np.empty_like(triangles)
+    for t in range(len(triangles)):
+        for k in range(3):
+            found[t, k] = numbers[triangles[t, k]]
+    return used[:left], found
+
+
+@compiled
 def rings_of(triangles: _Triangles, vertices: int, room: int) -> Rings:
     """Return the triangles around each vertex, ascending. room: for how many more positions there is space."""
     begins, sizes = np.zeros(vertices, np.int32), np.zeros(vertices, np.int32)

@@ -173,15 +173,10 @@ def _simplified(part: "Part", simplifier: Simplifier, tolerance: float) -> tuple
 
 def _compact(places: _Reals, triangles: _Triangles, simplifier: Simplifier) -> tuple[_Vertices, _Triangles]:
     """Return the vertices that triangles use, steps, and the triangles with positions in those."""
-    return _used(np.rint(places / simplifier.step).astype(np.int32), triangles)
+    from converters.meshes.collapsing import used_vertices
 
-
-def _used(vertices: _Vertices, triangles: _Triangles) -> tuple[_Vertices, _Triangles]:
-    """Return the vertices that triangles use, and the triangles with positions in those."""
-    used = np.zeros(len(vertices), bool)
-    used[triangles] = True
-    numbers = np.cumsum(used, dtype=np.int32) - np.int32(1)
-    return vertices[used], numbers[triangles]
+    used, found = used_vertices(triangles, len(places))
+    return np.rint(places[used] / simplifier.step).astype(np.int32), found
 
 
 def without_seams(surfaces: Surfaces, seams: _Flags, simplifier: Simplifier, fixed: _Flags | None = None) -> Surfaces:
@@ -208,14 +203,14 @@ def _without_seam(
 
     flags: the vertices of the seam, and those that must stay where they are.
     """
-    from converters.meshes.collapsing import spread
+    from converters.meshes.collapsing import spread, touching, used_vertices
     from converters.meshes.measuring import astray
 
     bound = simplifier.in_edges(_AT_SEAMS * simplifier.max_error)
     free = spread(triangles, flags[0], _AROUND_SEAMS)
     # Also what lies around their neighbours, so that it is known what meets what.
-    about = spread(triangles, free, 1)[triangles].any(axis=1)
-    numbers, corners = _used(np.arange(len(vertices), dtype=np.int32), triangles[about])
+    about = touching(triangles, spread(triangles, free, 1))
+    numbers, corners = used_vertices(triangles[about], len(vertices))
     fixed = flags[1][numbers] | ~free[numbers]
     for _ in range(_TRIES):
         near = _Collapsed(vertices[numbers], corners, fixed, simplifier)
@@ -223,8 +218,9 @@ def _without_seam(
         if not away.any():
             places = vertices.copy()
             places[numbers] = near.moved()
-            found = _used(places, np.concatenate([triangles[~about], numbers[near.triangles]]))
-            return (vertices, triangles) if _is_other((vertices, triangles), found, simplifier) else found
+            left, found = used_vertices(np.concatenate([triangles[~about], numbers[near.triangles]]), len(vertices))
+            after = places[left], found
+            return (vertices, triangles) if _is_other((vertices, triangles), after, simplifier) else after
         fixed |= spread(corners, away, _AROUND_STRAYS)
     return vertices, triangles
 
@@ -269,4 +265,5 @@ class _Collapsed:
 
     def compact(self) -> tuple[_Vertices, _Triangles]:
         """Return the vertices that are left, steps, and the triangles."""
-        return _used(self.moved(), self.triangles)
+        vertices, triangles = _compact(self.places, self.triangles, self.simplifier)
+        return vertices + self.first, triangles
