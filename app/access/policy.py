@@ -20,6 +20,7 @@ NEEDS_RIGHT = "This needs a token, a session or a link that was made for it."
 NEEDS_TOKEN = "this needs the token of this server: sign in, or send it as Authorization: Bearer TOKEN"
 CHALLENGE = {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
 """Headers of every 401."""
+_FRONT = f"/{MARK}"
 _HOUR = 3600
 _OWN_SECONDS = 12 * _HOUR
 
@@ -57,7 +58,7 @@ class Policy:
         """Return whether a request may read what lies at a decoded path, "/NAME/..." or "/~GRANT/NAME/...", there or not."""
         if self.credentials is None:
             return Verdict(None, path, False)
-        if path.startswith(f"/{MARK}"):
+        if path.startswith(_FRONT):
             grant, rest = split_grant(path)
             refusal = self.credentials.refusal(grant, rest)
             if refusal is not None and self.right(headers) >= Right.READ:
