@@ -6,8 +6,10 @@ needed (memory, connections) is not.
 
 import json
 import logging
+import multiprocessing
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -90,6 +92,10 @@ class Shared:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+        starter = multiprocessing.parent_process()
+        if starter is not None and not starter.is_alive():
+            # It was killed, and nobody else would remove the folder.
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _others(self) -> tuple[list[Snapshot], dict[str, Snapshot]]:
         """Return what the other processes have left, of those that live and, by name, of those that have died."""

@@ -114,3 +114,9 @@ def test_metrics_are_those_of_all_processes_and_outlive_them(server: tuple[subpr
     last = until(url, lambda found: of(found, "glassine_scale_requests_total")[FOUND] >= 80)
     assert_grown(after, last)
     assert of(last, "glassine_scale_requests_total") == {FOUND: 80, ABSENT: 40}
+
+    # What the processes share goes with them, also when the one that started them is killed.
+    workers = psutil.Process(process.pid).children()
+    process.kill()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert alive == []
