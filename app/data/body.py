@@ -22,7 +22,9 @@ class Body(NamedTuple):
 
 
 WHOLE_BYTES = 1 << 20
-"""Up to this size a body is read and sent at once; it is the size of a piece, too."""
+"""Up to this size a body is read and sent at once."""
+PIECE_BYTES = 1 << 18
+"""Of larger files; a client that takes little at a time has two of them in memory."""
 _WHOLE_DECODED_BYTES = 8 << 20
 _LEAST_SENDFILE_BYTES = 1 << 15
 """Below this a copy costs less than sendfile(2) and the asking whether it would wait."""
@@ -78,8 +80,8 @@ async def read_pieces(descriptor: int, parts: Sequence[Part]) -> AsyncGenerator[
         if isinstance(part, bytes):
             yield part
         else:
-            for start in range(part[0], part[1], WHOLE_BYTES):
-                yield await read_span(descriptor, (start, min(start + WHOLE_BYTES, part[1])))
+            for start in range(part[0], part[1], PIECE_BYTES):
+                yield await read_span(descriptor, (start, min(start + PIECE_BYTES, part[1])))
 
 
 async def read_span(descriptor: int, span: Span) -> bytearray:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.data import body
-from app.data.body import WHOLE_BYTES, cached_span, decoded_pieces, read_cached, read_pieces, read_span
+from app.data.body import PIECE_BYTES, WHOLE_BYTES, cached_span, decoded_pieces, read_cached, read_pieces, read_span
 from app.data.ranges import Part, Span
 from formats.errors import DecodeError
 
@@ -132,7 +132,7 @@ def test_pieces_are_the_parts_in_order_and_none_is_large(tmp_path: Path) -> None
 
     pieces = asyncio.run(read())
     assert b"".join(pieces) == b"head" + content[3:] + b"tail" + content[:2]
-    assert max(map(len, pieces)) == WHOLE_BYTES
+    assert max(map(len, pieces)) == PIECE_BYTES
 
 
 def decoded(folder: Path, packed: bytes, coding: bytes = b"gzip") -> list[bytes]:
