@@ -62,8 +62,10 @@ class Folders:
 
     def places(self, folders: Iterable[str]) -> dict[str, Place]:
         """Return what folders are. folders: of URLs, decoded, without a slash at their ends."""
-        self._infos.clear()
-        return {folder: self._place(_below_prefix(folder)) for folder in folders}
+        try:
+            return {folder: self._place(_below_prefix(folder)) for folder in folders}
+        finally:
+            self._infos.clear()
 
     def _place(self, name: str | None) -> Place:
         if name is None:
