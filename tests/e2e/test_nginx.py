@@ -88,7 +88,10 @@ class StandIn(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/events/"):
             self._stream()
             return
-        body = f"{self.command} {self.path} {self.headers['Host']}".encode()
+        told = (
+            f" from {self.headers['X-Forwarded-For']} by {self.headers['X-Forwarded-Proto']}" if self.path == "/headers" else ""
+        )
+        body = f"{self.command} {self.path} {self.headers['Host']}{told}".encode()
         self.send_response(self._status())
         self.send_header("Content-Length", str(len(body)))
         if self.path.startswith(("/data/", "/flat/")):
@@ -302,6 +305,11 @@ def test_everything_else_goes_to_the_app_unchanged(site: Served, method: str, ta
     assert answer.headers["Access-Control-Allow-Origin"] is None
 
 
+def test_the_app_is_told_who_asks_by_nginx_alone(site: Served) -> None:
+    said = {"X_Forwarded_For": "203.0.113.7", "X_Forwarded_Proto": "https"}
+    assert site.ask("/headers", **said).body.decode().endswith("here from 127.0.0.1 by http")
+
+
 def test_an_event_arrives_before_the_stream_ends(site: Served) -> None:
     with site.connect() as connection:
         connection.sendall(request_bytes("/events/token", "GET"))
@@ -470,6 +478,7 @@ def test_logs_hold_errors_without_what_gives_access(front: Front, site: Served, 
     statuses = {line["status"] for line in lines}
     assert {401, 414, 500, 503} <= statuses
     assert not statuses & {200, 404}
+    assert {line["client"] for line in lines} == {"127.0.0.1"}
     assert {"/data/~/lab/vol/unreadable/0-64_0-64_0-64", "/data/~/private/vol/info"} <= {line["path"] for line in lines}
 
 
