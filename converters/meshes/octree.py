@@ -21,7 +21,6 @@ MOST_COORDINATE_BITS = 30
 
 _COUNTING_BITS = 12
 _MOST_COUNTED = 1 << 17
-_PART = 1 << 15
 _SPARE = 0.9
 """Room in a fragment for the triangles that cutting adds, and for the error of a count of some."""
 
@@ -102,16 +101,9 @@ class CutSurface:
     @cached_property
     def _octants(self) -> NDArray[np.uint64]:
         """The Z-curve code of the octant of a node that each triangle lies in."""
-        steps, half = np.int32(_steps(self.bits)), np.int32(1 << self.bits - 1)
-        nodes = np.maximum((self.vertices - 1) // steps, 0)
-        octants = 2 * nodes + (self.vertices - nodes * steps > half)
-        spread = z_curve_codes(np.arange(octants.max(initial=0) + 1, dtype=np.uint32)[:, None] * np.eye(1, 3, dtype=np.uint32))
-        codes = np.empty(len(self.triangles), np.uint64)
-        for part in _parts(len(codes)):
-            a, b, c = (octants[self.triangles[part, corner]] for corner in range(3))
-            x, y, z = (spread[places] << np.uint64(axis) for axis, places in enumerate(np.maximum(np.maximum(a, b), c).T))
-            codes[part] = x | y | z
-        return codes
+        from converters.meshes.octants import octant_codes
+
+        return octant_codes(self.vertices, self.triangles, self.bits)
 
     def largest_fragment(self) -> int:
         """Return how many triangles the fragment with the most of them has."""
@@ -139,14 +131,12 @@ def cut(vertices: _Coordinates, triangles: _Triangles, bits: int, *, octants: bo
     wants it above level 0. Triangles with two equal corners are left out: their other two edges run along one another, so that
     nothing opens.
     """
+    from converters.meshes.octants import proper_triangles
+
     planes = _Planes(bits, octants)
     for axis in range(3):
         vertices, triangles = _cut_along(axis, vertices, triangles, planes)
-    proper = np.empty(len(triangles), bool)
-    for part in _parts(len(proper)):
-        a, b, c = (vertices[triangles[part, corner]] for corner in range(3))
-        proper[part] = (a != b).any(axis=1) & (b != c).any(axis=1) & (c != a).any(axis=1)
-    return CutSurface(vertices, triangles[proper], bits)
+    return CutSurface(vertices, proper_triangles(vertices, triangles), bits)
 
 
 @dataclass(frozen=True)
@@ -345,11 +335,6 @@ def _pieces(level: Sample, cube: tuple[NDArray[np.float64], float], depth: int) 
     last = ((np.maximum(np.maximum(a, b), c) - low) * ((1 << depth) / edge)).astype(np.int64)
     spans = np.sort(last - first + 1, axis=1)
     return float((spans[:, 1] * spans[:, 2]).mean())
-
-
-def _parts(count: int) -> list[slice]:
-    """Return slices of as many things as stay in a processor's cache; of all at once the copies are larger than the surface."""
-    return [slice(begin, begin + _PART) for begin in range(0, count, _PART)]
 
 
 def _steps(bits: int) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from converters.meshes.cells import Part
     from converters.meshes.cubes import RawSurfaces
 
-_KERNELS = ("cells", "collapsing", "counting", "cubes", "measuring", "quadrics")
+_KERNELS = ("cells", "collapsing", "counting", "cubes", "measuring", "octants", "quadrics")
 """The modules that hold them."""
 CORNERS_KEPT = 0.72
 """An agreement above that of two faces of a cube: tips and thin parts keep their ends."""
@@ -91,6 +91,7 @@ def compile_kernels() -> None:
         return
     from converters.meshes.counting import surface_sizes
     from converters.meshes.cubes import raw_surfaces
+    from converters.meshes.octants import octant_codes, proper_triangles
 
     labels = np.zeros((4, 4, 4), np.int32, order="F")
     labels[1:3, 1:3, 1:3] = 1
@@ -98,6 +99,7 @@ def compile_kernels() -> None:
     simplifier = Simplifier((1.0, 1.0, 1.0), 0.1, 0.5)
     surfaces = simplified_block(raw_surfaces(labels, 2), {1: 1}, (0, 0, 0), simplifier)
     coarser(without_seams(surfaces, np.ones(len(surfaces.vertices), np.bool_), simplifier), simplifier).volumes()
+    octant_codes(surfaces.vertices, proper_triangles(surfaces.vertices, surfaces.triangles.astype(np.uint32)), 16)
 
 
 def simplified_block(raw: "RawSurfaces", numbers: Mapping[int, int], origin: Triple, simplifier: Simplifier | None) -> Surfaces:
