@@ -520,7 +520,8 @@ def state_of_job(served: Served, bearer: dict[str, str]) -> str:
 @pytest.mark.timeout(3600)
 def test_the_guide_without_docker_works_in_a_clean_debian(debian: Debian) -> None:
     root = debian.folder
-    shutil.rmtree(root / "opt/glassine", ignore_errors=True)
+    for name in ("src", "opt/glassine", "srv/data", "etc/glassine", "etc/nginx/tls"):
+        shutil.rmtree(root / name, ignore_errors=True)
     Prefix(root).copy_sources()
     for name in ("nginx.conf", "nginx-tls.conf"):
         shutil.copy(ROOT / name, root / "src")
