@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formats.errors import DecodeError, EncodeError
+from formats.meshes.draco_counts import check_counts
 
 Floats = tuple[float, float, float]
 
@@ -176,10 +177,12 @@ def encode_draco(positions: NDArray[np.int32], triangles: NDArray[np.uint32]) ->
 def decode_draco(data: bytes) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
     """Return the positions, int32 [n, 3], and the triangles, uint32 [m, 3], of a fragment, as stored.
 
-    Raises DecodeError for bytes that are no Draco mesh and for positions that are no whole numbers or of more than 16 bits.
+    Raises DecodeError for bytes that are no Draco mesh, or one of millions of triangles, and for positions that are no whole
+    numbers or of more than 16 bits.
     """
     import DracoPy
 
+    check_counts(data)
     try:
         mesh = DracoPy.decode(data)
     except (ValueError, RuntimeError, MemoryError, DracoPy.FileTypeException) as error:

@@ -2,12 +2,14 @@
 
 import gzip
 import io
+import json
 import struct
 import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 from PIL import Image
 
@@ -143,6 +145,34 @@ def _source(name: str) -> Callable[[bytes], object]:
     return read
 
 
+def _chunk_of_too_much(folder: Path, kind: str) -> Path:
+    """Write an array of 64 x 64 x 64 bytes of which a chunk unpacks to far more, for the library that reads it to decide."""
+    path = folder / f"a.{kind}"
+    if kind == "zarr":
+        path.mkdir()
+        told = {"zarr_format": 2, "shape": [64] * 3, "chunks": [64] * 3, "dtype": "|u1", "compressor": {"id": "gzip", "level": 5}}
+        (path / ".zarray").write_text(json.dumps({**told, "fill_value": 0, "order": "C", "filters": None}))
+        (path / "0.0.0").write_bytes(packed.gzip_of_zeros(_PIECES))
+    elif kind == "h5":
+        with h5py.File(path, "w") as file:
+            stored = file.create_dataset("raw", shape=(64, 64, 64), chunks=(64, 64, 64), dtype="u1", compression="gzip")
+            stored.id.write_direct_chunk((0, 0, 0), packed.zlib_of_zeros(_PIECES))
+    else:
+        strip = packed.zlib_of_zeros(_PIECES)
+        # Tags: width, height, bits, deflate, black is zero, begin, rows and bytes of the only strip.
+        tags = ((256, 64), (257, 64), (258, 8), (259, 8), (262, 1), (273, 8), (278, 64), (279, len(strip)))
+        directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+        path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(strip)) + strip + directory + bytes(4))
+    return path
+
+
+def _read_chunk_of_too_much(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        source = open_source(_chunk_of_too_much(Path(folder), data.decode()), SourceOptions(resolution=(1.0, 1.0, 1.0)))
+        source.read(Box((0, 0, 0), source.shape))
+    raise AssertionError("it was read")
+
+
 _FORMATS, _SOURCES = (FormatError,), (ConverterError,)
 _KINDS: tuple[tuple[str, Callable[[bytes], object], Callable[[], bytes], tuple[type[Exception], ...]], ...] = (
     (
@@ -170,6 +200,9 @@ _KINDS: tuple[tuple[str, Callable[[bytes], object], Callable[[], bytes], tuple[t
     ("gzip of the server", _server(b"gzip"), lambda: packed.gzip_of_zeros(_PIECES), ()),
     ("zlib of the server", _server(b"zlib"), lambda: packed.zlib_of_zeros(_PIECES), ()),
     ("brotli of the server", _server(b"br"), lambda: packed.brotli_of_zeros(_PIECES), ()),
+    ("chunk of a zarr", _read_chunk_of_too_much, lambda: b"zarr", _SOURCES),
+    ("chunk of hdf5", _read_chunk_of_too_much, lambda: b"h5", _SOURCES),
+    ("strip of a tiff", _read_chunk_of_too_much, lambda: b"tif", _SOURCES),
     ("npz", _source("a.npz"), _npz, _SOURCES),
     ("nrrd", _source("a.nrrd"), _nrrd, _SOURCES),
     ("nifti", _source("a.nii.gz"), _nifti, _SOURCES),

@@ -81,7 +81,13 @@ NAMES = (
 def public_contents() -> list[bytes]:
     """Return what anybody may read."""
     chunks = [b"chunk %d " % number * 20 for number in range(200)]
-    return [*FILES.values(), *CHUNKED.values(), *chunks, json.dumps(_unsharded(), indent=1).encode() + b"\n"]
+    return [
+        *FILES.values(),
+        *_stored(FILES).values(),
+        *CHUNKED.values(),
+        *chunks,
+        json.dumps(_unsharded(), indent=1).encode() + b"\n",
+    ]
 
 
 def _unsharded() -> object:
@@ -89,6 +95,16 @@ def _unsharded() -> object:
     for scale in members["scales"]:
         scale.pop("sharding", None)
     return members
+
+
+def granted_contents() -> list[bytes]:
+    """Return what may be read with a grant."""
+    return [*GRANTED_FILES.values(), *_stored(GRANTED_FILES).values()]
+
+
+def private_contents() -> list[bytes]:
+    """Return what is in datasets that are not public."""
+    return [*PRIVATE_FILES.values(), *_stored(PRIVATE_FILES).values(), *granted_contents()]
 
 
 def make(base: Path, name: str = "root") -> Path:

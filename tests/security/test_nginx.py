@@ -79,7 +79,7 @@ def test_a_private_dataset_is_read_by_its_link_alone(fronted: tuple[Served, Path
             read += answer.status in (200, 206)
             refused += answer.status == 401
             if asked.target.startswith(("/data/", "/flat/")) and answer.status in (200, 206, 401):
-                known = [*KNOWN, *(site.GRANTED_FILES.values() if holds_grant(asked.target) else ())]
+                known = [*KNOWN, *(site.granted_contents() if holds_grant(asked.target) else ())]
                 assert_same(asked, answer, known)
     assert read > 10
     assert refused > 10
@@ -110,7 +110,7 @@ def test_the_right_link_lets_read_behind_nginx(fronted: tuple[Served, Path]) -> 
 def test_any_bytes_for_a_target_tell_nothing_private(fronted: tuple[Served, Path]) -> None:
     served, base = fronted
     private = [path.read_bytes() for path in base.rglob("*") if path.is_file() and path.stat().st_size >= 5000]
-    private += [*site.PRIVATE_FILES.values(), *site.GRANTED_FILES.values()]
+    private += site.private_contents()
     chance = random.Random(3)
     for data in raw_requests(cases(200, 5_000), seed=chance.randrange(100)):
         received = all_of(served, data)

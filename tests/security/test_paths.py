@@ -32,7 +32,7 @@ from tests.security.asked import Asked, requests
 TOGETHER = 20
 """Requests in one example: hypothesis takes as long for an example as twenty of them."""
 MANY = settings(
-    max_examples=cases(40, 5_000),
+    max_examples=cases(25, 5_000),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
     # Twenty requests are not worth shrinking: the one that fails is in the message.
     phases=(Phase.generate,),
@@ -155,11 +155,12 @@ def assert_harmless(asked: Asked, answer: Answer, known: list[bytes]) -> None:
         raise AssertionError(f"{asked}: {answer.status}, {answer.headers}: {error}") from error
 
 
+@pytest.mark.timeout(7200)
 @given(many=st.lists(requests(site.NAMES), min_size=TOGETHER, max_size=TOGETHER))
 @MANY
 def test_no_path_leads_out_and_ranges_are_exact(root: Path, many: list[Asked], open_site: Any) -> None:
     app, loop = open_site
-    everything = [*KNOWN, *site.PRIVATE_FILES.values(), *site.GRANTED_FILES.values()]
+    everything = [*KNOWN, *site.private_contents()]
     for asked in many:
         assert_harmless(asked, ask(app, loop, asked), everything)
 
@@ -270,13 +271,14 @@ def holds_grant(target: str) -> bool:
     return any(path.startswith(f"{prefix}/{GRANT}/{site.GRANTED}/") for prefix in ("/data", "/flat"))
 
 
+@pytest.mark.timeout(7200)
 @given(many=st.lists(st.one_of(requests(site.NAMES, WRONG_CREDENTIALS), granted_targets()), min_size=TOGETHER, max_size=TOGETHER))
 @MANY
 def test_a_private_dataset_is_read_by_its_token_and_its_link_alone(closed_site: Any, many: list[Asked]) -> None:
     app, loop = closed_site
     for asked in many:
         answer = ask(app, loop, asked)
-        known = [*KNOWN, *(site.GRANTED_FILES.values() if holds_grant(asked.target) else ())]
+        known = [*KNOWN, *(site.granted_contents() if holds_grant(asked.target) else ())]
         assert_harmless(asked, answer, known)
         if answer.status == 401:
             assert answer.headers["cache-control"] == "no-store"
@@ -401,6 +403,7 @@ def is_clean(answer: Answer, secrets: list[bytes]) -> bool:
     )
 
 
+@pytest.mark.timeout(7200)
 def test_any_bytes_for_a_target_are_answered_and_the_server_goes_on(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     secrets = [path.read_bytes() for path in root.parent.rglob("*") if path.is_file() and path.stat().st_size >= 5000]
     assert len(secrets) >= 10
@@ -417,9 +420,10 @@ def test_any_bytes_for_a_target_are_answered_and_the_server_goes_on(root: Path, 
                 assert served.ask(f"/data/{site.PUBLIC}/info").body == info
 
 
+@pytest.mark.timeout(7200)
 def test_a_connection_stays_usable_or_is_closed(root: Path) -> None:
     chance = random.Random(5)
-    known = [*KNOWN, *site.PRIVATE_FILES.values(), *site.GRANTED_FILES.values()]
+    known = [*KNOWN, *site.private_contents()]
     drawn = _drawn(cases(150, 5_000))
     with running(create_app(root)) as url:
         served = Served(url, root)

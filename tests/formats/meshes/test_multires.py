@@ -1,6 +1,8 @@
 """Manifests and fragments of multi-resolution meshes."""
 
+import re
 import struct
+from typing import Any
 
 import DracoPy
 import numpy as np
@@ -178,6 +180,14 @@ def test_triangles_with_equal_corners_are_left_out() -> None:
         encode_draco(CORNERS, triangles[:1])
 
 
+@pytest.mark.parametrize("how", [{}, {"create_metadata": True}, {"compression_level": 0}, {"compression_level": 10}], ids=str)
+def test_fragments_of_other_settings_are_read(how: dict[str, Any]) -> None:
+    triangles = np.array(SURFACES["closed"], np.uint32)
+    points, found = decode_draco(DracoPy.encode(CORNERS, triangles, **how))
+    assert set(map(tuple, points[found.ravel()].tolist())) == set(map(tuple, CORNERS[triangles.ravel()].tolist()))
+    assert len(found) == len(triangles)
+
+
 def test_only_positions_are_stored() -> None:
     mesh = DracoPy.decode(encode_draco(CORNERS, np.array(SURFACES["closed"], np.uint32)))
     assert [(a["num_components"], a["attribute_type"]) for a in mesh.attributes] == [(3, DracoPy.AttributeType.POSITION)]
@@ -190,6 +200,18 @@ def test_what_is_no_fragment_is_refused() -> None:
             decode_draco(data[:length])
     with pytest.raises(DecodeError, match="with points and no triangles"):
         decode_draco(DracoPy.encode(CORNERS))
+    # Few bytes that tell of many points, triangles, vertices: decoders make room for them first.
+    for told, said in (
+        ("445241434f0202000000000000003501010101", "with points and no triangles"),
+        ("445241434f020201000000ffffff7f03", "a fragment of 268435455 triangles or vertices, expected no more than 8388608"),
+        ("445241434f02020101000002ffffff7f03", "a fragment of 268435455 triangles or vertices"),
+        ("445241434f0202010100000203ffffff7f", "a fragment of 268435455 triangles or vertices"),
+        ("445241434f02020101000002" + "ff" * 20, "no Draco mesh (it has a number of more than 64 bits)"),
+        ("445241434f020201000080" + "00" + "00010161" * 40, "no Draco mesh (its metadata is too deep)"),
+        ("445241434f02010101000002", "a fragment of Draco's bitstream 2.1, expected 2.2"),
+    ):
+        with pytest.raises(DecodeError, match=re.escape(said)):
+            decode_draco(bytes.fromhex(told))
     # A mesh without any attribute.
     with pytest.raises(DecodeError, match=r"a fragment whose triangles and positions \(\) do not fit"):
         decode_draco(bytes.fromhex("445241434f02020101000000040400030000002f010000"))
