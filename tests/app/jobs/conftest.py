@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from app.jobs.confinement import can_confine
 from app.server import create_app, running
 from app.settings import JobSettings
 
-WAIT_SECONDS = 120
-"""Longer than anything here takes on a busy machine; a test that waits so long has failed."""
+WAIT_SECONDS = 280
+"""Longer than anything here takes on a busy machine, to which jobs give way; a test that waits so long has failed."""
 
 confined = pytest.mark.skipif(not can_confine() and not os.environ.get("CI"), reason="this kernel cannot confine processes")
 
@@ -50,6 +51,24 @@ def client(root: Path) -> Iterator[httpx.Client]:
     """A client of a server on the folder."""
     with served(root) as opened:
         yield opened
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """A server that is asked for nothing but what it refuses, and its folder: whatever is asked, it stays as it is."""
+
+    client: httpx.Client
+    root: Path
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quiet]:
+    """A server for all such tests of a module."""
+    root = tmp_path_factory.mktemp("quiet")
+    write_scan(root / "scan.nii.gz")
+    with served(root) as opened:
+        yield Quiet(opened, root)
+        assert os.listdir(root) == ["scan.nii.gz"]
 
 
 def converting(dataset: str, **options: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import tifffile
 
 from app.jobs import uploads
 from app.settings import JobSettings
-from tests.app.jobs.conftest import confined, served, wait_until_ended
+from tests.app.jobs.conftest import Quiet, confined, served, wait_until_ended
 
 RAW = {"Content-Type": "application/octet-stream"}
 DATA = bytes(range(256)) * 5000
@@ -117,8 +117,8 @@ def test_a_part_that_does_not_follow_is_refused_and_told_what_is_there(client: h
     "content_range",
     ["bytes 0-9", "bytes */10", "bytes 5-4/10", "bytes 0-10/10", "items 0-9/10", "bytes -5/10", "bytes 0-9/*", "0-9/10"],
 )
-def test_a_range_that_is_not_understood(client: httpx.Client, content_range: str) -> None:
-    answer = put(client, "a", b"0123456789", content_range)
+def test_a_range_that_is_not_understood(quiet: Quiet, content_range: str) -> None:
+    answer = put(quiet.client, "a", b"0123456789", content_range)
     assert answer.status_code == 400
     assert "expected bytes START-END/TOTAL, such as bytes 0-99/1000" in answer.json()["detail"]
 
@@ -151,11 +151,12 @@ def test_a_body_of_another_length_than_told(client: httpx.Client, root: Path) ->
         "/".join("a" * 20),
     ],
 )
-def test_names_that_lead_elsewhere_are_refused(client: httpx.Client, root: Path, name: str) -> None:
+def test_names_that_lead_elsewhere_are_refused(quiet: Quiet, name: str) -> None:
+    client = quiet.client
     quoted = name.replace("..", "%2e%2e").replace("/./", "/%2e/").replace("\\", "%5c")
     for answer in (put(client, quoted, b"x"), client.delete(f"/api/uploads/{quoted}"), client.get(f"/api/uploads/{quoted}")):
         assert answer.status_code in (400, 404, 405)
-    assert os.listdir(root) == ["scan.nii.gz"]
+    assert os.listdir(quiet.root) == ["scan.nii.gz"]
 
 
 def test_what_is_too_large_is_refused_before_and_while_it_comes(root: Path) -> None:
