@@ -81,9 +81,10 @@ class Prefix:
     changes: dict[str, str] = field(default_factory=dict)
 
     def placed(self, text: str) -> str:
-        for before, after in self.changes.items():
-            text = text.replace(before, after)
-        return _PLACES.sub(rf"{self.base}/\1", text)
+        # All in one go, the longest first: a port that was put in may hold the digits of another.
+        names = sorted(map(re.escape, self.changes), key=len, reverse=True)
+        changed = re.sub("|".join(names), lambda found: self.changes[found[0]], text) if names else text
+        return _PLACES.sub(rf"{self.base}/\1", changed)
 
     def words(self, words: list[str]) -> list[str]:
         return [self.placed(defaulted(word)) for word in words]

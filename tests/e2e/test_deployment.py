@@ -224,7 +224,9 @@ def prefix() -> Iterator[Prefix]:
         (own,) = (base / "opt/glassine/lib").glob("python*/site-packages")
         (own / "libraries.pth").write_text(libraries)
         # `dask` belongs to the libraries, which are not in this environment.
-        shutil.copy(Path(sys.executable).with_name("dask"), base / "opt/glassine/bin/dask")
+        dask = base / "opt/glassine/bin/dask"
+        shutil.copy(dask.with_name("glassine"), dask)
+        dask.write_text(f"#!{dask.with_name('python')}\nimport sys\nfrom dask.__main__ import main\nsys.exit(main())\n")
         for name in ("tmp", "run/secrets"):
             (base / name).mkdir(parents=True)
         yield prefix

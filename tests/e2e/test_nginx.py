@@ -15,7 +15,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -449,10 +449,10 @@ def test_one_address_has_so_many_requests_at_once(site: Served) -> None:
 
 @pytest.mark.skipif(os.environ.get("GLASSINE_SLOW") != "1", reason="takes the 20 seconds that it is about: GLASSINE_SLOW=1")
 def test_a_head_that_does_not_come_ends_the_connection(site: Served) -> None:
-    with site.connect() as connection:
-        connection.settimeout(40)
+    with site.connect() as connection, suppress(ConnectionResetError):
+        connection.settimeout(60)
         connection.sendall(b"GET /data/lab/vol/info HTTP/1.1\r\nHost:")
-        assert connection.recv(100)[9:12] in (b"408", b"")
+        assert connection.recv(100) == b""
 
 
 # Logs.
