@@ -23,10 +23,10 @@ def check_counts(data: bytes) -> None:
     """Raise DecodeError for what is no Draco mesh of this bitstream, and for one of more triangles or vertices than are taken."""
     if not data.startswith(_MAGIC) or len(data) < _HEADER_BYTES:
         raise DecodeError(f"a fragment of {len(data)} bytes that is no Draco mesh (it has no header of one)")
-    if (data[5], data[6]) != _VERSION:
-        raise DecodeError(f"a fragment of Draco's bitstream {data[5]}.{data[6]}, expected 2.2")
     if data[7] != _MESH:
         raise DecodeError(f"a fragment of {len(data)} bytes with points and no triangles")
+    if (data[5], data[6]) != _VERSION:
+        raise DecodeError(f"a fragment of Draco's bitstream {data[5]}.{data[6]}, expected 2.2")
     try:
         place = _after_metadata(data, _HEADER_BYTES) if data[10] & _HAS_METADATA else _HEADER_BYTES
         # Before the counts of the two ways to tell triangles, one has the kind of its own coding.
