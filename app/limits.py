@@ -117,7 +117,7 @@ if sys.platform == "linux":
     def unsent_bytes(descriptor: int) -> int:
         """Return how much of what a socket was given its peer has not taken (tcp(7), SIOCOUTQ), 0 where that is not known."""
         taken = bytearray(4)
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # ValueError: it is closed
             fcntl.ioctl(descriptor, termios.TIOCOUTQ, taken)
         return int.from_bytes(taken, sys.byteorder)
 
