@@ -161,21 +161,6 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def test_what_is_deployed_fits_together() -> None:
-    compose, nginx, dockerfile = ((ROOT / name).read_text() for name in ("docker-compose.yml", "nginx.conf", "Dockerfile"))
-    listens = re.search(r"listen (\d+);", nginx)
-    asks = re.search(r"http://(\w+):(\d+);", nginx)
-    assert listens
-    assert asks
-    service, port = asks.groups()
-    assert f"\n  {service}:\n    build: .\n" in compose
-    assert f':{listens[1]}"' in compose
-    assert f'CMD ["serve", "/srv/data", "--host", "0.0.0.0", "--port", "{port}"]' in dockerfile
-    assert f"http://127.0.0.1:{port}/healthz" in dockerfile
-    assert compose.count(":/srv/data") == 2
-    assert "from=/srv/data;" in nginx
-
-
 def test_every_target_of_make_is_told_by_its_help() -> None:
     makefile = (ROOT / "Makefile").read_text()
     phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)

@@ -127,6 +127,26 @@ def test_every_variable_is_told() -> None:
             assert f"| `{name}` | {default} |" in GUIDE
 
 
+def test_what_is_deployed_fits_together() -> None:
+    nginx, tls = ((ROOT / name).read_text() for name in ("nginx.conf", "nginx-tls.conf"))
+    (service, port), *others = re.findall(r"http://(\w+):(\d+);", nginx)
+    assert not others
+    assert service == "app"
+    assert SERVICES[service]["build"] == "."
+    assert SERVICES[service]["expose"] == [port]
+    assert IMAGE.last("EXPOSE").text == port
+    assert IMAGE.last("CMD").words == ["serve", "/srv/data", "--host", "0.0.0.0", "--port", port]
+    assert f"http://127.0.0.1:{port}/healthz" in healthcheck(service)[-1]
+    listens = [*re.findall(r"listen (\d+)", nginx), *re.findall(r"listen (\d+)", tls)]
+    assert [mapped.rpartition(":")[2] for mapped in SERVICES["nginx"]["ports"]] == listens
+    assert "from=/srv/data;" in nginx
+    mounted = {volume.removesuffix(":ro").rpartition(":")[2] for volume in SERVICES["nginx"]["volumes"]}
+    assert mounted == {"/srv/data", "/etc/nginx/nginx.conf", "/etc/nginx/tls"}
+    assert "include /etc/nginx/tls/*.conf;" in nginx
+    assert f"tcp://scheduler:{command('scheduler')[5]}" in command("worker")
+    assert SERVICES["app"]["environment"]["GLASSINE_SCHEDULERS"] in command("worker")
+
+
 def test_what_is_copied_goes_to_the_engine() -> None:
     sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {word for one in BUILD.all("COPY") for word in one.words[:-1]}
