@@ -33,7 +33,7 @@ _TRACE = Path(__file__).with_name("load_trace.json")
 _SHAPE = (512, 512, 256)
 _DATASETS = {"volume": ("--layout=nested", "--skip-empty"), "sharded": ("--layout=sharded",)}
 _LAST_SECONDS = 0.5
-"""In these a run asks for one file alone, so that the 404s of the rest are all there and can be counted. No rate tells of them."""
+"""In these a run asks for one file alone, so that the 404s before are all there and can be counted. No rate tells of them."""
 
 _WRK_SCRIPT = """
 local ffi = require("ffi")
