@@ -324,7 +324,7 @@ def test_a_source_that_vanishes_in_the_middle_of_a_job(root: Path, inputs: Path,
 
 
 @confined
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, 2] if SLOW else [2])
 def test_a_job_of_a_server_that_is_told_to_stop_goes_on_with_the_next(
     root: Path, inputs: Path, tmp_path: Path, workers: int
 ) -> None:
