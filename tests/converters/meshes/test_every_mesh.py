@@ -99,7 +99,7 @@ class LegacyLevel:
 
 def made_labels() -> NDArray[np.uint32]:
     """Many objects of all sizes, some of which touch the faces."""
-    field = gaussian_filter(np.random.default_rng(5).standard_normal((80, 70, 50)), (2.5, 2.5, 1.5))
+    field = gaussian_filter(np.random.default_rng(5).standard_normal((64, 56, 40)), (2.5, 2.5, 1.5))
     labels = cc3d.connected_components(np.abs(field) > 0.9 * field.std(), connectivity=6)
     return np.asfortranarray(labels, np.uint32)
 
