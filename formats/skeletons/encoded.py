@@ -56,7 +56,7 @@ def decode_skeleton(data: bytes, attributes: Sequence[VertexAttribute]) -> Skele
     for attribute, size in zip(attributes, sizes, strict=True):
         dtype = np.dtype(attribute.data_type).newbyteorder("<")
         values = np.frombuffer(data, dtype, size // dtype.itemsize, position)
-        found[attribute.id] = values if attribute.num_components == 1 else values.reshape(vertex_count, -1)
+        found[attribute.id] = values if attribute.num_components == 1 else values.reshape(-1, attribute.num_components)
         position += size
     return Skeleton(vertices, edges, found)
 

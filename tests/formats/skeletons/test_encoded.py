@@ -60,6 +60,11 @@ def test_a_skeleton_of_nothing() -> None:
     assert len(decode_skeleton(bytes(8), []).vertices) == 0
 
 
+def test_a_skeleton_without_vertices_has_attributes_of_several_numbers() -> None:
+    found = decode_skeleton(bytes(8), [RADIUS, PLACE])
+    assert {name: values.shape for name, values in found.attributes.items()} == {"radius": (0,), "at": (0, 2)}
+
+
 def listed(attributes: list[VertexAttribute]) -> list[dict[str, Any]]:
     return [{"id": a.id, "data_type": a.data_type, "num_components": a.num_components} for a in attributes]
 
