@@ -96,14 +96,36 @@ class FlatFiles:
 
     def at_once(self, path: str) -> Found | None:
         """Return what answers path. Raises OSError when that takes waiting, or something there cannot be read."""
-        return self._answer(path, _Reading(self.disk.at_once, self.minishards.kept, _would_wait))
+        return self._answer(path, self._at_once())
 
     async def find(self, path: str) -> Found | None:
         """Do the same, and wait in a thread if need be. Raises OSError, DecodeError when something there cannot be read."""
         try:
             return self.at_once(path)
         except BlockingIOError:
-            return await asyncio.to_thread(self._answer, path, _Reading(self.disk.wait, self.minishards.read, _content))
+            return await asyncio.to_thread(self._answer, path, self._slowly())
+
+    def chunk_at_once(self, path: str) -> Stored | None:
+        """Return what shards hold of a chunk, None where none do, by a path that may be served. Raises OSError as at_once."""
+        return self._in_shards(path, self._at_once())
+
+    async def find_chunk(self, path: str) -> Stored | None:
+        """Do the same, and wait in a thread if need be. Raises OSError, DecodeError when something there cannot be read."""
+        try:
+            return self.chunk_at_once(path)
+        except BlockingIOError:
+            return await asyncio.to_thread(self._in_shards, path, self._slowly())
+
+    def _at_once(self) -> _Reading:
+        return _Reading(self.disk.at_once, self.minishards.kept, _would_wait)
+
+    def _slowly(self) -> _Reading:
+        return _Reading(self.disk.wait, self.minishards.read, _content)
+
+    def _in_shards(self, path: str, reading: _Reading) -> Stored | None:
+        folder, _, name = path.rpartition("/")
+        entry = self._chunk(folder, name, reading)
+        return None if entry is None else _entry_data(entry, reading)
 
     def _answer(self, path: str, reading: _Reading) -> Found | None:
         if not is_servable(path):
@@ -146,10 +168,11 @@ class FlatFiles:
                 return None
             above = above.rpartition("/")[0]
             known = self._known(above, reading)
-            scale = known.scales.get(folder[len(above) + 1 :]) if known is not None else None
-            if scale is not None:
-                chunk_id = scale.chunk_id(name)
-                return None if chunk_id is None else _Entry(folder, chunk_id, scale.sharding)
+            below = folder[len(above) + 1 :]
+            if known is not None and below in known.scales:
+                scale = known.scales[below]
+                chunk_id = scale.chunk_id(name) if scale is not None else None
+                return None if scale is None or chunk_id is None else _Entry(folder, chunk_id, scale.sharding)
         return None
 
     def _known(self, folder: str, reading: _Reading) -> Unsharded | None:

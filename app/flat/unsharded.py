@@ -34,13 +34,13 @@ class ShardedScale:
 class Unsharded:
     """An info without its shards, and what it told of them.
 
-    info: the bytes for the viewer, None where they are those that are stored. scales: by the folder of each scale that is
-    sharded, relative to the info's. entries: how the skeletons or the manifests of meshes beside the info are sharded. kind:
-    which of the two these are.
+    info: the bytes for the viewer, None where they are those that are stored. scales: by the folder of each scale, relative to
+    the info's; None for one without shards. entries: how the skeletons or the manifests of meshes beside the info are sharded.
+    kind: which of the two these are.
     """
 
     info: bytes | None = None
-    scales: Mapping[str, ShardedScale] = field(default_factory=dict)
+    scales: Mapping[str, ShardedScale | None] = field(default_factory=dict)
     entries: Sharding | None = None
     kind: Literal["skeletons", "meshes"] | None = None
 
@@ -58,14 +58,16 @@ def unsharded(info: bytes) -> Unsharded:
 
 
 def _unsharded_volume(info: bytes, members: dict[str, Any]) -> Unsharded:
-    scales = {}
+    scales: dict[str, ShardedScale | None] = {}
     for scale, told in zip(parse_volume_info(info).scales, members["scales"], strict=True):
         folder = _folder(scale)
         # A scale in another dataset's folder would be asked for there: it stays in its shards.
         if scale.sharding is not None and folder is not None and _has_ids(scale.grid()):
             scales[folder] = ShardedScale(scale.grid(), scale.sharding)
             del told["sharding"]
-    return Unsharded(_encoded(members), scales) if scales else Unsharded()
+        elif scale.sharding is None and folder is not None:
+            scales.setdefault(folder, None)
+    return Unsharded(_encoded(members) if any(scales.values()) else None, scales)
 
 
 def _unsharded_entries(members: dict[str, Any], kind: Literal["skeletons", "meshes"]) -> Unsharded:
