@@ -18,7 +18,7 @@ from converters.storage.reader import VolumeReader
 from formats.grid import Box, Grid, Triple
 from formats.info import Scale, VolumeInfo
 
-_TOLERATED = 0.32
+_TOLERATED = 0.3
 """The part of the largest error by which, as a root mean square, a vertex may miss the planes of those that it stands for: so the
 surfaces of tissue lose nine tenths of their triangles, and lie nearer to the voxels than those of igneous at the same error."""
 _COARSER = 3.0
