@@ -223,7 +223,7 @@ def _read_unsharded(data: bytes) -> None:
     told = unsharded(data)
     if told.info is not None:
         json.loads(told.info, parse_constant=_refuse)
-    for scale in told.scales.values():
+    for scale in filter(None, told.scales.values()):
         scale.chunk_id("0-64_0-64_0-64")
         scale.chunk_id(chunk_name(scale.grid.chunk_box((0, 0, 0))))
 

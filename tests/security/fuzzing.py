@@ -43,7 +43,9 @@ def fuzz(module: str, cases: int, folder: Path, *names: str) -> Fuzzed:
     """Return what came of reading so many wrong files with each target of a module."""
     report = folder / "report"
     command = [sys.executable, "-m", "tests.security.fuzzing", module, str(cases), str(report), *names]
-    ended = subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(_ROOT)}, capture_output=True, text=True)
+    ended = subprocess.run(
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(_ROOT), "TMPDIR": str(folder)}, capture_output=True, text=True
+    )
     lines = [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []
     faults = [line["fault"] for line in lines if "fault" in line]
     if ended.returncode:

@@ -40,5 +40,7 @@ def test_no_way_through_a_decoder_is_a_fault(module: str, name: str, tmp_path: P
     pytest.importorskip("atheris")
     command = [sys.executable, "-m", "tests.security.coverage_guided", module, name, str(SECONDS), str(tmp_path)]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    ended = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(tmp_path)}, capture_output=True, text=True
+    )
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
