@@ -16,7 +16,7 @@ MODULES = {"tests.security.decoders": (60, 20_000), "tests.security.sources": (8
 @pytest.mark.parametrize("module", MODULES)
 def test_wrong_files_are_read_or_refused(module: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     found = fuzz(module, cases(*MODULES[module]), tmp_path)
-    record_property("found", found)
+    record_property("found", str(found))
     assert found.faults == ()
     assert found.refused > found.cases // 3
 
