@@ -146,7 +146,7 @@ def test_a_segment_that_is_too_large_for_all_workers_is_told(dataset: Path, monk
 def test_joining_shows_how_many_segments_are_done(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversion, "_GROUP_SEGMENTS", 2)
     shown: list[Progress] = []
-    make_skeletons(dataset, options(), shown.append)
+    make_skeletons(dataset, options(executor="serial"), shown.append)
     joined = [progress for progress in shown if progress.step == "join"]
     assert joined == [Progress("join", 2, 3, "segments"), Progress("join", 3, 3, "segments")]
 
