@@ -271,7 +271,7 @@ def test_nothing_secret_is_told_whoever_logs_it(request: pytest.FixtureRequest, 
     try:
         raise OSError(2, "No such file", text)
     except OSError as error:
-        logging.getLogger("uvicorn.error").error("%s and %r", text, text, exc_info=error)
+        logging.getLogger("a.library").error("%s and %r", text, text, exc_info=error)
     RequestLog("all").tell({"method": "GET"}, Answered(text, 200, 0, 0.0))
     told = path.read_text()
     assert told.count("and") >= 1
