@@ -10,9 +10,8 @@ from cyclopts import Parameter
 
 from app.access.grants import make_grant, seconds_of
 from app.access.tokens import link_key
-from app.datasets import read_dataset
-from app.links import AnyLayer, Layer, dataset_name, viewer_link
-from app.models import read_model
+from app.links import AnyLayer, dataset_name, viewer_link
+from app.models import read_layer
 from app.settings import read_access_settings
 from converters.errors import OptionError
 from converters.options import ServeOptions
@@ -45,7 +44,7 @@ def link(
         Datasets to show in the same view, such as a segmentation over its image.
     """
     served = root if root is not None else dataset.absolute().parent
-    layers = [_layer(path, dataset_name(path, served)) for path in (dataset, *more)]
+    layers = [read_layer(path, dataset_name(path, served)) for path in (dataset, *more)]
     if expires is not None:
         layers = _granted(layers, expires)
     print(viewer_link(layers, url))
@@ -59,11 +58,3 @@ def _granted(layers: Sequence[AnyLayer], duration: str) -> list[AnyLayer]:
     if token is None:
         raise OptionError("--expires: a link is signed with the server's token; set GLASSINE_TOKEN or GLASSINE_TOKEN_FILE to it")
     return [replace(layer, grant=make_grant(link_key(token), layer.name, until)) for layer in layers]
-
-
-def _layer(path: Path, name: str) -> AnyLayer:
-    model = read_model(path, name)
-    if model is not None:
-        return model
-    found = read_dataset(path, name)
-    return Layer(found.name, found.info, found.record, found.selected)
