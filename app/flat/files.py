@@ -124,7 +124,7 @@ class FlatFiles:
 
     def _in_shards(self, path: str, reading: _Reading) -> Stored | None:
         folder, _, name = path.rpartition("/")
-        entry = self._chunk(folder, name, reading)
+        entry = self._chunk(folder, name, reading) if is_chunk_name(name) else None
         return None if entry is None else _entry_data(entry, reading)
 
     def _answer(self, path: str, reading: _Reading) -> Found | None:

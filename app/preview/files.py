@@ -16,7 +16,6 @@ from app.preview.runs import Advance, Run, place_of_run, run_at
 from formats.grid import is_chunk_name
 
 _NOT_READY = message(503, b"This is not written yet; it will be.\n", (b"retry-after", b"1"))
-_INFO = "/info"
 _QUIET_SECONDS = 1.0
 """How long a folder is known not to be written to, and a run to be at work."""
 _MOST_KNOWN = 1000
@@ -70,7 +69,7 @@ class PreviewedFiles:
         """Return what answers path. Raises OSError when that takes waiting, or something there cannot be read."""
         found: Found | None = self.disk.at_once(path)
         if found is None and _may_be_made(path):
-            found = self._chunk_at_once(path)
+            found = self.flat.chunk_at_once(path)
             if found is None and self.previews is not None and not self.known.is_quiet(path.rpartition("/")[0]):
                 raise BlockingIOError(errno.EAGAIN, "it may be being written")
         return found
@@ -89,11 +88,7 @@ class PreviewedFiles:
         Whoever opened a dataset while its shards were being made asks for its chunks so.
         """
         found: Found | None = await self.disk.find(path)
-        is_in_shards = found is None and _may_be_made(path) and not path.endswith(_INFO)
-        return await self.flat.find_chunk(path) if is_in_shards else found
-
-    def _chunk_at_once(self, path: str) -> Found | None:
-        return None if path.endswith(_INFO) else self.flat.chunk_at_once(path)
+        return await self.flat.find_chunk(path) if found is None and _may_be_made(path) else found
 
     async def _of_run(self, path: str, previews: Previews) -> Found | None:
         known = await self.known.run(self.disk.root, path)
