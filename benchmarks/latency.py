@@ -1,8 +1,8 @@
 """How long chunks take at a fixed rate of requests, alone and while the same server runs a conversion.
 
 The client sends each request at its own time, whether or not earlier ones were answered, and counts from that time on: a server
-that falls behind cannot hide it. Runs without and with a conversion are interleaved. The conversion takes all cores at a low
-priority.
+that falls behind cannot hide it. Runs without and with a conversion are interleaved. The client has a core of its own, as if on
+another machine, or its own waiting for a core would be measured; the server and its conversion have the other cores.
 """
 
 import argparse
@@ -84,12 +84,14 @@ def main(arguments: list[str]) -> int:
 
 def _compare(root: Path, rate: int, seconds: float, runs: int) -> str:
     paths = _make_chunks(root)
-    np.save(root / "volume.npy", np.random.default_rng(0).integers(0, 4000, (400, 512, 512), np.uint16))
+    np.save(root / "volume.npy", np.random.default_rng(0).integers(0, 4000, (800, 512, 512), np.uint16))
     found: dict[str, list[float]] = {"alone": [], "with a conversion": []}
-    with _server(root) as port:
+    cores = sorted(os.sched_getaffinity(0))
+    with _server(root, cores[1:] or cores) as port, _on_cores(cores[:1]):
         _latencies(port, paths, rate, _WARM_UP_SECONDS)
         for number in range(runs):
             for kind, percentiles in found.items():
+                os.sync()  # what an earlier run left to write is not this run's
                 with _conversion(port, f"made{number}", is_wanted=kind != "alone"):
                     percentiles.append(percentile(_latencies(port, paths, rate, seconds), 99))
                 progress(f"run {number + 1}/{runs}, {kind}: p99 {percentiles[-1] * 1e3:.2f} ms")
@@ -113,7 +115,8 @@ def summary(found: dict[str, list[float]], rate: int) -> str:
         )
         for kind, values in found.items()
     ]
-    title = f"{rate:,} requests/s of chunks of {_CHUNK_BYTES:,} bytes over {_CONNECTIONS} connections, one server process"
+    load = f"{rate:,} requests/s of chunks of {_CHUNK_BYTES:,} bytes over {_CONNECTIONS} connections"
+    title = f"{load}, one server process; the client has a core of its own"
     return f"\n{title}\n\n{table(('', 'p99 ms', 'least-most', 'of alone'), rows)}"
 
 
@@ -165,7 +168,9 @@ def _conversion(port: int, dataset: str, *, is_wanted: bool) -> Iterator[None]:
         return
     options = {"source": "volume.npy", "dataset": dataset, "resolution": [8, 8, 8], "encoding": "png"}
     number = _ask(port, "POST", "/api/jobs", {"command": "convert", "options": options})["id"]
-    while not _ask(port, "GET", f"/api/jobs/{number}")["done"]:
+    while not (job := _ask(port, "GET", f"/api/jobs/{number}"))["done"]:
+        if job["error"]:
+            raise RunError(f"the conversion failed: {job['error']}")
         time.sleep(0.1)
     yield
     state = _ask(port, "GET", f"/api/jobs/{number}")["state"]
@@ -189,9 +194,21 @@ def _ask(port: int, method: str, path: str, body: object = None) -> dict[str, An
 
 
 @contextmanager
-def _server(root: Path) -> Iterator[int]:
+def _on_cores(cores: list[int]) -> Iterator[None]:
+    """Run this process, and those it starts, on some of the cores while the context lasts."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def _server(root: Path, cores: list[int]) -> Iterator[int]:
     command = [sys.executable, "-m", "app.entry", "serve", str(root), "--port", "0"]
-    process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True)
+    with _on_cores(cores):
+        process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
