@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -113,9 +114,9 @@ class Queue:
                 self._store.interrupt()
                 while not self._stopping.is_set():
                     self.look()
-            except Exception:
-                # Such as a full disk: what ran is interrupted and taken up again when the store can be written.
-                _log.exception("the queue of jobs has to begin again")
+            except Exception as error:
+                # What ran is interrupted, and taken up again when the store can be written.
+                _tell("the queue of jobs has to begin again", error)
                 self._sleep(_AGAIN_SECONDS)
             finally:
                 self._end_all()
@@ -188,7 +189,9 @@ class Queue:
             else:
                 running.ended.update(members)
         if progress is not None:
-            self._store.reached(running.job.id, progress)
+            # On a full disk the next one may be noted, and the job need not end for this one.
+            with suppress(sqlite3.OperationalError, OSError):
+                self._store.reached(running.job.id, progress)
 
     def _note_end(self, running: _Running) -> None:
         number, ended = running.job.id, running.ended
@@ -226,9 +229,15 @@ class Queue:
         self._running.clear()
         try:
             self._store.interrupt()
-        except Exception:
+        except Exception as error:
             # The next process that has the queue does it.
-            _log.exception("what was interrupted could not be noted")
+            _tell("what was interrupted could not be noted", error)
+
+
+def _tell(what: str, error: Exception) -> None:
+    """Log what an error led to; where the error came from only when it is none of the disk's, which come again and again."""
+    is_known = isinstance(error, OSError | sqlite3.Error | ConverterError)
+    _log.error("%s: %s", what, error, exc_info=None if is_known else error)
 
 
 class _Pace:

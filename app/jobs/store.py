@@ -218,10 +218,11 @@ class Store:
                 before = _last_change(connection)
                 yield connection
                 changed = _jobs(connection, "change > ? ORDER BY change", (before,)) if watched and self._watchers else []
+                connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # on a full disk SQLite may have ended it
+                    connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
         for job in changed:
             for watcher in self._watchers:
                 watcher(job)

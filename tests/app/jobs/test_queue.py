@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -396,3 +396,58 @@ def test_a_job_whose_process_always_dies_has_failed(store: Store, tmp_path: Path
     )
     queue.look()
     assert store.get(number).attempts == DEATHS
+
+
+def test_progress_that_cannot_be_noted_does_not_end_a_job(store: Store, tmp_path: Path) -> None:
+    started: list[FakeProcess] = []
+
+    def start(job: Job, lock: int) -> FakeProcess:
+        started.append(FakeProcess(job, lock))
+        return started[0]
+
+    number = store.add("convert", {}, None).id
+    queue = Queue(tmp_path / "jobs", store, start, 1)
+    queue.look()
+    store._opened().execute("PRAGMA query_only = ON")
+    started[0].telling.append({"step": "8_8_8", "done": 1, "total": 3, "unit": "chunks"})
+    queue.look()
+    assert started[0].exit_status is None
+    store._opened().execute("PRAGMA query_only = OFF")
+    started[0].telling.append({"step": "8_8_8", "done": 2, "total": 3, "unit": "chunks"})
+    queue.look()
+    job = store.get(number)
+    assert (job.state, job.done) == (State.RUNNING, 2)
+    started[0].end(0)
+    queue.look()
+
+
+def test_a_store_that_cannot_be_written_is_one_line_in_the_log_and_the_queue_goes_on_later(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("app.jobs.queue._AGAIN_SECONDS", 0.05)
+
+    def start(job: Job, lock: int) -> FakeProcess:
+        process = FakeProcess(job, lock)
+        process.telling.append({"summary": "done"})
+        process.end(0)
+        return process
+
+    number = store.add("convert", {}, None).id
+    store._opened().execute("PRAGMA query_only = ON")
+    queue = Queue(tmp_path / "jobs", store, start, 1)
+    queue.open()
+    try:
+        _wait_until(lambda: "begin again" in caplog.text)
+        store._opened().execute("PRAGMA query_only = OFF")
+        _wait_until(lambda: store.get(number).state == State.DONE)
+    finally:
+        queue.close()
+    assert "the queue of jobs has to begin again: attempt to write a readonly database" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
