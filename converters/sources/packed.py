@@ -134,8 +134,8 @@ class PackedSource:
         """
         part, index = self.unpacked.array.stretch(self.unpacked.arrangement.index(box))
         end = part.offset + part.nbytes
-        stored = _array_of(part, _up_to(end, _pieces(part.file, self.packing, end, _silent)))
-        return self.unpacked.scaled(self.unpacked.arrangement.view(stored[index]))
+        stored = _cut_from(part, index, _up_to(end, _pieces(part.file, self.packing, end, _silent)))
+        return self.unpacked.scaled(self.unpacked.arrangement.view(stored))
 
     def spooled(self, directory: Path, report: Report) -> MappedSource:
         """Return a source over the unpacked voxels, written into directory unless the same version of them is there already.
@@ -182,6 +182,27 @@ def _array_of(array: StoredArray, pieces: Iterator[memoryview]) -> NDArray[Any]:
     except SourceError as error:
         raise DamagedError(str(error)) from error
     return np.frombuffer(data, array.dtype).reshape(array.shape, order="F")
+
+
+def _cut_from(array: StoredArray, index: tuple[slice, ...], pieces: Iterator[memoryview]) -> NDArray[Any]:
+    """Return array[index] of an array that lies in a stream, of which little more than a plane across its last axis is held.
+
+    index: takes the whole of the last axis that is longer than 1. Raises DamagedError where the stream is damaged.
+    """
+    last = max((axis for axis, length in enumerate(array.shape) if length > 1), default=0)
+    plane = replace(array, shape=array.shape[:last]).nbytes
+    found, held = [], bytearray()
+    try:
+        for piece in _within(pieces, array.offset, array.offset + array.nbytes):
+            held += piece
+            planes = len(held) // plane
+            if planes:
+                stored = np.frombuffer(bytes(held[: planes * plane]), array.dtype)
+                found.append(stored.reshape((*array.shape[:last], planes), order="F")[index[:last]].copy(order="F"))
+                del held[: planes * plane]
+    except SourceError as error:
+        raise DamagedError(str(error)) from error
+    return np.concatenate(found, axis=last, dtype=array.dtype)[(..., *(None,) * (len(array.shape) - last - 1))]
 
 
 def _collected(pieces: Iterator[memoryview]) -> bytearray:

@@ -3,6 +3,7 @@
 import http.client
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,10 +91,23 @@ def assert_same(asked: Asked, answer: Answer, known: list[bytes]) -> None:
         assert answer.headers["cache-control"] == "no-store", (asked, answer)
         return
     # What the app may ignore of a range and nginx not, and the other way round, has a table of its own.
+    asked_range = forward(asked.range) if answer.status == 206 and asked.range is not None else None
     try:
-        assert_known(answer, known, asked.range if answer.status == 206 else None, asked.method)
+        assert_known(answer, known, asked_range, asked.method)
     except AssertionError as error:
         raise AssertionError(f"{asked}: {answer.status}, {answer.headers}: {error}") from error
+
+
+def forward(asked_range: str) -> str:
+    """Return a Range header without the ranges that end before they begin: nginx leaves those out, and takes the others."""
+    unit, equals, specs = asked_range.partition("=")
+    backward = re.compile(r"[ \t]*([0-9]+)-([0-9]+)[ \t]*", re.ASCII)
+    kept = [spec for spec in specs.split(",") if not ((found := backward.fullmatch(spec)) and int(found[2]) < int(found[1]))]
+    return f"{unit}{equals}{','.join(kept)}"
+
+
+def test_ranges_that_end_before_they_begin_are_left_out() -> None:
+    assert forward("bytes=9-0,0-8, 12-11,-5,3-") == "bytes=0-8,-5,3-"
 
 
 def test_the_right_link_lets_read_behind_nginx(fronted: tuple[Served, Path]) -> None:
