@@ -158,7 +158,8 @@ def run(
         while pending:
             # What is done when a scheduler is lost may never be told: submit() asks for it.
             done, _ = wait(pending, timeout=_LOOK_SECONDS if cluster else None, return_when=FIRST_COMPLETED)
-            for future in done:
+            # In the order of the tasks: that of a set differs from run to run, and what is told with it.
+            for future in [future for future in pending if future in done]:
                 task, result = pending.pop(future), _outcome(future)
                 yield task, result
             submit()
