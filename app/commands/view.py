@@ -22,6 +22,7 @@ from urllib.parse import quote
 from app.commands.convert import convert_and_tell
 from app.commands.flags import with_flags
 from app.commands.looking import Browser, Port, layers_below, look, served
+from app.jobs.child import NICE
 from app.links import Layer, viewer_link
 from app.preview import planned_layer
 from app.settings import read_settings
@@ -31,7 +32,6 @@ from converters.volumes.plan import Plan, make_plan
 
 _SOON_BYTES = 1 << 26
 """Of voxels: what is converted in a second or two is converted before it is looked at."""
-_NICE = 10
 
 
 @with_flags
@@ -121,7 +121,7 @@ def _convert(source: str, dataset: Path, options: ConvertOptions) -> None:
     """Convert in a process of its own, below others that have something to show, until it is done or terminated."""
     from app.cli import INTERRUPTED, told
 
-    os.nice(_NICE)
+    os.nice(NICE)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     try:

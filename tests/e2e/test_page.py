@@ -500,7 +500,7 @@ def big_source(site: Site, edge: int = 384) -> str:
 
 def test_a_job_is_watched_cancelled_tried_again_and_its_log_read(opened: Any, site: Site):
     page = opened("jobs")
-    number = site.post("convert", source=big_source(site, 256), dataset="watched", executor="serial", encoding="jxl")
+    number = site.post("convert", source=big_source(site), dataset="watched", executor="serial", encoding="jxl")
     item = page.locator("li").filter(has=page.get_by_role("heading", name="Convert watched"))
     bar = item.get_by_role("progressbar", name="Progress of Convert watched")
     expect(bar).to_be_visible(timeout=PATIENCE)
