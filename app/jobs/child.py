@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 NICE = 19
-"""At 10 one chunk in a hundred takes twice as long beside a conversion, at 15 somewhat longer, at 19 none (benchmarks latency)."""
+"""At 10 one chunk in a hundred takes twice as long beside a conversion, at 15 longer, at 19 none (benchmarks latency)."""
 _MORE_WILLINGLY_KILLED = "500"
 """Of 1000: when memory is short a job goes before the server and what else runs."""
 _EVERY_SECONDS = 0.2
