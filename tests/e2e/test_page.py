@@ -490,12 +490,13 @@ def test_an_upload_is_stopped_and_forgotten(opened: Any, site: Site, tmp_path: P
 # Jobs -------------------------------------------------------------------------------------------------------------------------
 
 
-def big_source(site: Site, edge: int = 384) -> str:
-    """Return a source of so many voxels in each direction, whose conversion takes some seconds."""
-    path = site.root / f"scans/big{edge}.nii"
+def big_source(site: Site) -> str:
+    """Return a source whose conversion takes some seconds."""
+    edge = 384
+    path = site.root / "scans/big.nii"
     if not path.exists():
         write_nifti(path, np.random.default_rng(5).integers(0, 30, (edge, edge, edge), np.uint8))
-    return f"scans/big{edge}.nii"
+    return "scans/big.nii"
 
 
 def test_a_job_is_watched_cancelled_tried_again_and_its_log_read(opened: Any, site: Site):

@@ -50,6 +50,15 @@ def test_unpacking_reports_packed_bytes(path, packed, tmp_path):
     assert done[-1] == len(packed)
 
 
+@pytest.mark.parametrize("piece", [100, 9_999, 1 << 20])
+def test_a_look_finds_its_voxels_in_pieces_of_any_size(path, voxels, monkeypatch, piece):
+    monkeypatch.setattr("converters.sources.packed._PIECE", piece)
+    for box in (Box((3, 0, 7), (64, 65, 40)), Box((0, 60, 100), (1, 61, 101)), Box((10, 20, 30), (11, 50, 31))):
+        found = opened(path).read(box)
+        assert found.dtype == voxels.dtype
+        np.testing.assert_array_equal(found[..., 0], voxels[tuple(map(slice, box.start, box.end))])
+
+
 def test_the_spool_holds_the_voxels_and_nothing_lies_beside_it(path, voxels, tmp_path):
     spooled = opened(path).spooled(tmp_path / "deep" / "spool", silent)
     files = list((tmp_path / "deep" / "spool").iterdir())
