@@ -15,7 +15,6 @@ import pytest
 import trimesh
 
 from app.jobs.catalogue import PLANNED, job_commands
-from app.jobs.child import NICE
 from app.jobs.plans import _PLANS
 from app.settings import JobSettings, read_job_settings
 from converters.errors import OptionError
@@ -97,7 +96,7 @@ def test_a_running_job_is_cancelled_with_all_its_processes_and_goes_on_later(cli
     wait_for(client, number, lambda job: bool(job["done"]))
     processes = children_of(root)
     assert processes
-    assert all(process.nice() == NICE for process in processes if "child" in " ".join(process.cmdline()))
+    assert all(process.nice() == 19 for process in processes if "child" in " ".join(process.cmdline()))
     assert client.get(f"/api/jobs/{second}").json()["state"] == "queued"
     answer = client.delete(f"/api/jobs/{number}")
     assert (answer.status_code, answer.json()["state"], answer.json()["cancelling"]) == (202, "running", True)
