@@ -5,7 +5,7 @@ import { card } from "/static/card.js";
 import { onReturn } from "/static/connection.js";
 import { byId, setChildren, setText, setTextOrHide } from "/static/elements.js";
 import { setKnown } from "/static/selection.js";
-import { Unreachable, ask } from "/static/server.js";
+import { Unreachable, ask, turns } from "/static/server.js";
 import { checkSession, mayRead, mayWrite } from "/static/session.js";
 import { isShown, onShow } from "/static/views.js";
 
@@ -14,18 +14,22 @@ const SEARCH_FROM = 7; // datasets
 const PARTLY = "The served folder holds more folders than are looked into: there may be more datasets than these.";
 
 const cards = new Map(); // name -> { text, item }: a card is made anew only when what it shows has changed
+const turn = turns();
 let listed = [];
 let timer;
 
 /** Ask for the datasets and show them. */
 export async function loadDatasets() {
   clearTimeout(timer);
+  const isLast = turn();
   try {
     const [answer] = await Promise.all([ask("/api/datasets"), checkSession()]);
+    if (!isLast()) return;
     setTextOrHide(byId("datasets-problem"), answer.complete ? "" : PARTLY);
     show(answer);
     if (listed.some((dataset) => !dataset.error && dataset.bytes === null)) timer = setTimeout(loadDatasets, AGAIN_AFTER);
   } catch (error) {
+    if (!isLast()) return;
     const sentence = `The list could not be loaded: ${error.message}`;
     if (!(error instanceof Unreachable)) setTextOrHide(byId("datasets-problem"), sentence);
     if (listed.length === 0) setText(byId("count"), "");

@@ -6,11 +6,12 @@ import { byId, element, setTextOrHide } from "/static/elements.js";
 import { title } from "/static/field.js";
 import { CommandForm } from "/static/form.js";
 import { needsPlan, planNow, planSoon } from "/static/planning.js";
-import { ask } from "/static/server.js";
+import { ask, turns } from "/static/server.js";
 import { focusOn, goTo, isShown, onShow } from "/static/views.js";
 
 const ENDINGS = /(\.ome)?(\.nii|\.tar)?\.[A-Za-z0-9]{1,5}$/;
 
+const turn = turns();
 const forms = new Map(); // command -> form, kept with what was typed
 let commands = [];
 let form = null;
@@ -51,13 +52,15 @@ function commandButton({ name }) {
 /** Offer what is on the server in the fields for it. */
 async function loadOffers() {
   const { arguments: fields } = form;
+  const isLast = turn();
   try {
     const [{ sources }, { datasets }] = await Promise.all([ask("/api/sources"), ask("/api/datasets")]);
+    if (!isLast()) return;
     const offers = new Offers(sources, datasets.filter((one) => !one.error).map((one) => one.name));
     for (const field of fields) field.offer?.(offers);
     setTextOrHide(byId("new-problem"), "");
   } catch (error) {
-    setTextOrHide(byId("new-problem"), error.message);
+    if (isLast()) setTextOrHide(byId("new-problem"), error.message);
   }
 }
 

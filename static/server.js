@@ -26,6 +26,17 @@ export function onUnauthorized(callback) {
   unauthorized.addEventListener("unauthorized", () => callback());
 }
 
+/** Return a function to call before each request of one kind. It returns one that tells whether that request is still the last:
+ *  answers may come in another order, and from before somebody signed in. */
+export function turns() {
+  let last = 0;
+  return () => {
+    last += 1;
+    const mine = last;
+    return () => mine === last;
+  };
+}
+
 /** Ask the API and return its JSON, null for none. members: sent as JSON. Throws Refused, Unreachable, or AbortError. */
 export async function ask(path, { method = "GET", members, signal } = {}) {
   const headers = { Accept: "application/json" };

@@ -17,6 +17,7 @@ const form = byId("sign-in");
 const field = form.querySelector("input");
 const button = form.querySelector("button");
 let session = NOBODY;
+let begun = 0; // sessions that were begun on this page
 
 /** Tell whether the server has a token, so that datasets are public or private. */
 export const isGuarded = () => session.token_needed;
@@ -35,14 +36,16 @@ export async function startSession() {
   if (!mayRead()) showForm(NEEDED);
   form.addEventListener("submit", signIn);
   byId("sign-out").addEventListener("click", signOut);
-  onUnauthorized(tellEnded);
+  onUnauthorized(() => checkSession().catch(() => {})); // a server that is away is told
 }
 
 /** Find out whether the session has ended meanwhile, and ask for the token again if it has. */
 export async function checkSession() {
   if (!isGuarded() || !mayRead()) return;
+  const before = begun;
   const { right } = await ask(PATH);
-  if (right !== session.right) tellEnded();
+  // What was asked in the last session may be answered in the next one.
+  if (right !== session.right && begun === before) tellEnded();
 }
 
 async function asked() {
@@ -58,7 +61,7 @@ async function asked() {
 }
 
 function tellEnded() {
-  if (mayRead() && form.hidden) showForm(ENDED, announce);
+  if (form.hidden) showForm(ENDED, announce);
 }
 
 function showForm(sentence, say = () => {}) {
@@ -98,6 +101,7 @@ async function begin(token) {
 }
 
 function goOn() {
+  begun += 1;
   form.hidden = true;
   announce("You are signed in again.");
   document.querySelector("section:not([hidden]) > .head h2")?.focus();

@@ -1,10 +1,11 @@
 // The stream of the jobs' events, open while the page is looked at: a browser has few connections to a server for all its tabs.
 
 import { onReturn, tellGone } from "/static/connection.js";
-import { Refused, ask } from "/static/server.js";
+import { Refused, ask, turns } from "/static/server.js";
 
 const AGAIN_AFTER = 5000; // ms, when the server ended the stream for good
 
+const turn = turns();
 let source = null;
 let listeners;
 
@@ -43,13 +44,14 @@ function open() {
 }
 
 async function loadAll(touched) {
+  const isLast = turn();
   touched.clear();
   try {
     const { jobs } = await ask("/api/jobs");
-    listeners.all(jobs, touched);
+    if (isLast()) listeners.all(jobs, touched);
   } catch (error) {
     // Where nobody answers, the stream breaks too, and begins again when the server is back.
-    if (error instanceof Refused) listeners.refused(error);
+    if (isLast() && error instanceof Refused) listeners.refused(error);
   }
 }
 

@@ -222,6 +222,34 @@ def test_a_session_that_ends_is_told_in_every_view_and_begun_again(
     page.problems.clear()
 
 
+def test_what_is_answered_too_late_is_not_taken_for_the_next_session(opened: Any, site: Site):
+    page = opened(WRITE)
+    assert names(page) == ["brain", "em/cells"]
+    page.context.request.delete(f"{site.url}/api/session")
+    late: dict[str, Any] = {}
+
+    def hold_first(route: Any) -> None:
+        path = route.request.url.removeprefix(site.url)
+        if path in late:
+            route.continue_()
+        else:
+            late[path] = route, route.fetch()
+
+    page.route(re.compile("/api/(session|datasets)$"), hold_first)
+    for _ in range(2):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#sign-in-reason")).to_have_text("Your session has ended. Sign in again to go on.")
+    sign_in(page, WRITE)
+    expect(page.locator("#sign-in")).to_be_hidden()
+    assert sorted(late) == ["/api/datasets", "/api/session"]
+    for route, answer in late.values():
+        route.fulfill(response=answer)
+    page.wait_for_timeout(300)
+    page.problems.clear()
+    assert page.locator("#sign-in").is_hidden()
+    assert names(page) == ["brain", "em/cells"]
+
+
 def test_an_action_that_is_refused_says_so_beside_its_dataset(opened: Any, site: Site):
     page = opened(WRITE)
     page.context.request.delete(f"{site.url}/api/session")
