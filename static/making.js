@@ -55,10 +55,9 @@ async function loadOffers() {
   const isLast = turn();
   try {
     const [{ sources }, { datasets }] = await Promise.all([ask("/api/sources"), ask("/api/datasets")]);
-    if (!isLast()) return;
     const offers = new Offers(sources, datasets.filter((one) => !one.error).map((one) => one.name));
     for (const field of fields) field.offer?.(offers);
-    setTextOrHide(byId("new-problem"), "");
+    if (isLast()) setTextOrHide(byId("new-problem"), "");
   } catch (error) {
     if (isLast()) setTextOrHide(byId("new-problem"), error.message);
   }

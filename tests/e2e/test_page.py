@@ -672,6 +672,7 @@ def test_all_of_it_goes_without_a_mouse(opened: Any, site: Site):
     keys.press("ArrowLeft")
     keys.tab_to(page.get_by_role("combobox", name="Source"))
     keys.type("brain.nii")
+    expect(page.get_by_role("option", name="scans/brain.nii.gz")).to_be_visible()
     keys.press("ArrowDown")
     keys.press("Enter")
     keys.tab_to(page.get_by_role("textbox", name="Dataset"))
