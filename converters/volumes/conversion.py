@@ -22,6 +22,7 @@ from converters.steps import Progress, Report, Step, Work, do_step
 from converters.storage.reader import VolumeReader
 from converters.storage.storage import open_storage
 from converters.volumes.contrast import contrast_of, sample_stride
+from converters.volumes.encoders import encoder_for
 from converters.volumes.inputs import Input, SourceInput, Spool
 from converters.volumes.outputs import ChunkFiles, Output, ShardParts
 from converters.volumes.plan import Plan, make_plan, unit_for, volume_info, workers_within
@@ -150,7 +151,9 @@ def unpacked(source: Source, budget: Budget, held: Claim, work: Work) -> Source:
 def _tile_step(plan: Plan, held: Claim, number: int, voxels: Input, spool: Spool | None) -> Step:
     stage = plan.stages[number]
     stride = sample_stride(stage.scales[0].box.voxels) if stage.first and plan.layer == "image" else 0
-    base = TileTask(stage, (0, 0, 0), voxels, _output(plan, held), plan.chunk_format, plan.layer, spool, stride, plan.skip_empty)
+    encode = encoder_for(plan.chunk_format, plan.scales[0].box.voxels // plan.workers)
+    output = _output(plan, held)
+    base = TileTask(stage, (0, 0, 0), voxels, output, plan.chunk_format, encode, plan.layer, spool, stride, plan.skip_empty)
 
     def tasks() -> Iterator[TileTask]:
         return (replace(base, item=tile) for tile in stage.tiles())

@@ -29,6 +29,9 @@ from formats.sharding.choice import volume_sharding
 _PROCESS_BYTES = 90_000_000
 """Memory of a process before it reads a voxel: the interpreter, numpy and the codecs."""
 
+_KERNEL_BYTES = 50_000_000
+"""Memory of a worker that encodes labels by kernels: the kernels and what compiles them."""
+
 _LARGEST_TILE = 1 << 24
 """Voxels; larger tiles are not faster."""
 
@@ -194,7 +197,8 @@ def _sharded(scales: tuple[PlannedScale, ...], chunk_format: ChunkFormat) -> tup
 def _passes(source: Source, scales: tuple[PlannedScale, ...], chunk_format: ChunkFormat, budget: Budget) -> _Passes:
     """Return stages whose tiles read the source about once within the budget, after unpacking it where there are none."""
     shape, block, packed = source.shape, source.block, _source_voxel(source)
-    share = max(0, budget.memory - (budget.workers + 1) * _PROCESS_BYTES) // budget.workers
+    process = _worker_process_bytes(chunk_format)
+    share = max(0, budget.memory - _PROCESS_BYTES - budget.workers * process) // budget.workers
     voxel_bytes = _working_bytes(source, chunk_format)
     # A block is there twice while it is unpacked: as it lies in the file or the library's buffer, and as voxels.
     block_bytes = 2 * packed * _voxels_within(block, shape) if math.prod(block) > 1 else 0
@@ -206,10 +210,10 @@ def _passes(source: Source, scales: tuple[PlannedScale, ...], chunk_format: Chun
         whole = fitted_stages((stages, flat_stages(scales, tile_voxels)), block, most, 2 * budget.workers)
     tight = block_bytes > share and block != (1, 1, 1)
     if whole is not None and not tight:
-        return _Passes(whole, None, _PROCESS_BYTES + block_bytes + _tile_bytes(whole, voxel_bytes))
+        return _Passes(whole, None, process + block_bytes + _tile_bytes(whole, voxel_bytes))
     unit = unit_for(source, budget)
     unpacking = 0 if _is_spooled(source) else 2 * packed * _voxels_within(unit, shape)
-    return _Passes(stages, unit, _PROCESS_BYTES + max(unpacking, _tile_bytes(stages, voxel_bytes)))
+    return _Passes(stages, unit, process + max(unpacking, _tile_bytes(stages, voxel_bytes)))
 
 
 def _is_spooled(source: Source) -> bool:
@@ -223,6 +227,11 @@ def unit_for(source: Source, budget: Budget) -> Triple:
     """Return the voxels x, y, z of a source that are unpacked at a time within the budget."""
     share = max(0, budget.memory - (budget.workers + 1) * _PROCESS_BYTES) // budget.workers
     return unpacking_unit(source.shape, source.block, share // (2 * _source_voxel(source)))
+
+
+def _worker_process_bytes(chunk_format: ChunkFormat) -> int:
+    """Return the memory of a worker before it reads a voxel, at most: kernels are not loaded for a few chunks."""
+    return _PROCESS_BYTES + (_KERNEL_BYTES if chunk_format.encoding == "compressed_segmentation" else 0)
 
 
 def _working_bytes(source: Source, chunk_format: ChunkFormat) -> int:

@@ -12,10 +12,11 @@ from converters.pooling.average import average_pooling
 from converters.pooling.mode import mode_pooling
 from converters.results import BlockResult
 from converters.volumes.contrast import sampled
+from converters.volumes.encoders import Encoder
 from converters.volumes.inputs import Input, Spool
 from converters.volumes.outputs import ChunkSink, Output, check_shared
 from converters.volumes.stages import Stage
-from formats.chunks import ChunkFormat, encode_chunk
+from formats.chunks import ChunkFormat
 from formats.grid import Box, Triple, chunk_name
 
 POOLING = {"image": average_pooling, "segmentation": mode_pooling}
@@ -34,6 +35,7 @@ class TileTask:
     input: Input
     output: Output
     chunk_format: ChunkFormat
+    encode: Encoder
     layer: LayerType
     spool: Spool | None
     sample_stride: int
@@ -138,5 +140,5 @@ def _write_chunk(task: TileTask, sink: ChunkSink, cell: Triple, chunk: NDArray[A
     written.empty_chunks += is_empty
     if is_empty and task.skip_empty:
         return
-    written.stored_bytes += sink.put(cell, encode_chunk(chunk, task.chunk_format))
+    written.stored_bytes += sink.put(cell, task.encode(chunk, task.chunk_format))
     written.chunks += 1

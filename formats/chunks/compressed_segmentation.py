@@ -4,6 +4,7 @@ The library follows every offset that it is told, also out of its memory, so all
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,21 @@ def encode(voxels: NDArray[Any], chunk_format: ChunkFormat) -> bytes:
 
     Raises EncodeError when a channel needs tables beyond the first 64 MiB, where the format's 24-bit offsets end.
     """
-    channels = [_encode_channel(voxels[..., c], chunk_format.block_size) for c in range(chunk_format.num_channels)]
+    return joined([_encode_channel(voxels[..., c], chunk_format.block_size) for c in range(chunk_format.num_channels)])
+
+
+def joined(channels: Sequence[bytes]) -> bytes:
+    """Return the chunk of these channels, each whole words, as they are behind the header that tells where each begins."""
     sizes = [len(channels), *(len(channel) // 4 for channel in channels[:-1])]
     return b"".join([np.cumsum(sizes).astype("<u4").tobytes(), *channels])
+
+
+def too_many_labels(shape: Sequence[int]) -> EncodeError:
+    """Return the error of a chunk of shape whose tables would begin where no offset leads."""
+    return EncodeError(
+        f"compressed_segmentation cannot hold a chunk of {tuple(shape)} with this many different labels: "
+        "its tables would begin beyond 64 MiB; use smaller chunks"
+    )
 
 
 def decode(data: bytes, shape: Triple, chunk_format: ChunkFormat) -> NDArray[Any]:
@@ -56,10 +69,7 @@ def _encode_channel(labels: NDArray[Any], block_size: Triple) -> bytes:
     try:
         data: bytes = compress(labels, block_size, "F")
     except OverflowError as error:
-        raise EncodeError(
-            f"compressed_segmentation cannot hold a chunk of {labels.shape} with this many different labels: "
-            "its tables would begin beyond 64 MiB; use smaller chunks"
-        ) from error
+        raise too_many_labels(labels.shape) from error
     return data[4:]
 
 
