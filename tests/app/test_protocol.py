@@ -104,8 +104,11 @@ def test_what_is_in_memory_takes_no_call(ports: tuple[int, int], monkeypatch: py
     async def refuse(*arguments: Any) -> None:
         raise AssertionError("a call was made")
 
+    requests = REQUESTS[:3] + REQUESTS[5:8]
+    for request in requests:
+        conversation(ports[0], request)
     monkeypatch.setattr(DataApp, "__call__", refuse)
-    for request in REQUESTS[:3] + REQUESTS[5:8]:
+    for request in requests:
         assert not conversation(ports[0], request).startswith(b"HTTP/1.1 500")
 
 
