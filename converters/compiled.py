@@ -63,7 +63,7 @@ def _kept_code() -> Any:
 
         def _index_key(self, sig: Any, codegen: Any) -> Any:
             # numba looks at the function's own file, but code of other modules is compiled into it.
-            return *super()._index_key(sig, codegen), _digest(Path(self._py_func.__code__.co_filename).parent)
+            return *super()._index_key(sig, codegen), digest(Path(self._py_func.__code__.co_filename).parent)
 
         def _try(self, write: Callable[[], None]) -> None:
             try:
@@ -75,7 +75,7 @@ def _kept_code() -> Any:
 
 
 @cache
-def _digest(folder: Path) -> str:
+def digest(folder: Path) -> str:
     """Return what tells the modules of compiled functions in a folder from what they were before."""
     sources = (path.read_bytes() for path in sorted(folder.glob("*.py")))
     return hashlib.sha256(b"\0".join(source for source in sources if _MARK in source)).hexdigest()

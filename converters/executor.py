@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import ParamSpec, TypeVar
 
+from converters import native
 from converters.cluster import ClusterExecutor, is_killed_worker, open_cluster
 from converters.errors import ConverterError, DamagedError, TaskError, WorkerError
 from converters.memory import available_memory
@@ -60,7 +61,9 @@ class _Processes(ProcessPoolExecutor):
 
     def __init__(self, workers: int) -> None:
         # Spawned: the server that starts conversions has threads, which forks do not survive.
-        super().__init__(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+        super().__init__(
+            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(native.kept_in(),)
+        )
         self.workers = workers
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
@@ -213,7 +216,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start_worker() -> None:
+def _start_worker(kept_in: Path | None) -> None:
+    native.keep_in(kept_in)
     # Ctrl-C reaches the whole process group: the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":

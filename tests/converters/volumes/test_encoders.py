@@ -1,25 +1,50 @@
 """What a conversion encodes its chunks with."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from converters import native
 from converters.volumes.encoders import encode_labels, encoder_for
 from formats.chunks import ChunkFormat, encode_chunk
 from formats.errors import EncodeError
 
 
+@pytest.fixture
+def nothing_is_kept(tmp_path: Path) -> Iterator[None]:
+    before = native.kept_in()
+    native.keep_in(tmp_path)
+    yield
+    native.keep_in(before)
+
+
+@pytest.mark.usefixtures("nothing_is_kept")
 @pytest.mark.parametrize(
     ("encoding", "voxels", "expected"),
     [
-        ("compressed_segmentation", 512**3, encode_labels),
-        ("compressed_segmentation", 512**3 - 1, encode_chunk),
-        ("raw", 1024**3, encode_chunk),
-        ("compresso", 1024**3, encode_chunk),
+        ("compressed_segmentation", 1 << 28, encode_labels),
+        ("compressed_segmentation", (1 << 28) - 1, encode_chunk),
+        ("raw", 1 << 30, encode_chunk),
+        ("compresso", 1 << 30, encode_chunk),
     ],
 )
-def test_kernels_are_loaded_where_they_have_enough_to_do(encoding: str, voxels: int, expected: Any) -> None:
+def test_kernels_are_compiled_where_they_have_enough_to_do(encoding: str, voxels: int, expected: Any) -> None:
+    assert encoder_for(ChunkFormat(encoding, "uint32"), voxels) is expected
+
+
+@pytest.mark.parametrize(
+    ("encoding", "voxels", "expected"),
+    [
+        ("compressed_segmentation", 1 << 23, encode_labels),
+        ("compressed_segmentation", (1 << 23) - 1, encode_chunk),
+        ("raw", 1 << 30, encode_chunk),
+    ],
+)
+def test_kernels_that_are_kept_are_loaded_for_less(encoding: str, voxels: int, expected: Any) -> None:
+    encode_labels(np.zeros((8, 8, 8, 1), np.uint32), ChunkFormat("compressed_segmentation", "uint32"))
     assert encoder_for(ChunkFormat(encoding, "uint32"), voxels) is expected
 
 
