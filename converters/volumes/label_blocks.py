@@ -1,5 +1,6 @@
 """Labels as compressed_segmentation's words, by kernels."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def encoded(labels: NDArray[Any], block: Triple) -> NDArray[np.uint32] | None:
     labels: uint32 or uint64 [x, y, z], Fortran order. block: voxels x, y, z of a block, at most 65,536.
     """
     blocks = tuple(-(-n // b) for n, b in zip(labels.shape, block, strict=True))
-    voxels, number = int(np.prod(block)), int(np.prod(blocks))
+    voxels, number = math.prod(block), math.prod(blocks)
     words = np.empty(number * (2 + (voxels + 1) // 2 + voxels * (labels.itemsize // 4)), np.uint32)
     places, tables = _room(voxels), 2 * _room(number)
     numbers = np.empty(12 + 2 * voxels + places + tables, np.int64)
