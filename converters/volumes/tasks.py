@@ -136,7 +136,8 @@ def _pooled(task: TileTask, position: int, voxels: NDArray[Any], needed: tuple[B
 
 
 def _write_chunk(task: TileTask, sink: ChunkSink, cell: Triple, chunk: NDArray[Any], written: _Written) -> None:
-    is_empty = not chunk.any()
+    # Most chunks need not be looked through.
+    is_empty = not (chunk[0, 0, 0].any() or chunk.any())
     written.empty_chunks += is_empty
     if is_empty and task.skip_empty:
         return
