@@ -25,6 +25,8 @@ from converters.storage.files import write_file
 NativeFunction = Callable[..., int]
 """Takes contiguous arrays, of the data types that it was compiled for, and returns a number."""
 
+_WORTH_LOADING = 1 << 23
+_WORTH_COMPILING = 1 << 28
 _DIGEST_BYTES = 32
 
 
@@ -32,8 +34,8 @@ _DIGEST_BYTES = 32
 class Native:
     """A function to be had as machine code: the module that has it, its name, and the data types of the arrays that it takes.
 
-    The function gets pointers, those to uint8 as pointers to anything; it may neither raise nor make arrays. What it calls of the
-    modules in its folder is `compiled`.
+    The function gets pointers and may neither raise nor make arrays. `bytes`: an array of uint8, which it gets as a pointer to
+    anything. What it calls of the modules in its folder is `compiled`.
     """
 
     module: str
@@ -52,9 +54,12 @@ def kept_in() -> Path | None:
     return _chosen[0] if _chosen else None
 
 
-def is_kept(function: Native) -> bool:
-    """Tell whether a function need not be compiled."""
-    return _kept(function) is not None
+def is_worth_it(function: Native, voxels: int) -> bool:
+    """Tell whether a function spares more time than it takes to be had, if a process calls it for so many voxels.
+
+    It takes some hundredths of a second to load; some seconds to compile, but that is for all processes to come.
+    """
+    return voxels >= _WORTH_COMPILING or (voxels >= _WORTH_LOADING and _kept(function) is not None)
 
 
 @cache
@@ -142,7 +147,7 @@ def _pointer(dtype: str) -> Any:
     from numba import from_dtype, types
 
     numba_types: Any = types
-    return types.voidptr if dtype == "uint8" else numba_types.CPointer(from_dtype(np.dtype(dtype)))
+    return types.voidptr if dtype == "bytes" else numba_types.CPointer(from_dtype(np.dtype(dtype)))
 
 
 def _machine() -> Any:
@@ -164,7 +169,7 @@ def _linked(code: bytes, function: Native) -> NativeFunction:
     engine.finalize_object()
     pointers = [ctypes.c_void_p] * len(function.dtypes)
     entry = ctypes.CFUNCTYPE(ctypes.c_int64, *pointers)(engine.get_function_address(function.name))
-    return _Linked(engine, entry, tuple(np.dtype(dtype) for dtype in function.dtypes))
+    return _Linked(engine, entry, tuple(np.dtype("uint8" if dtype == "bytes" else dtype) for dtype in function.dtypes))
 
 
 @dataclass(frozen=True)

@@ -45,13 +45,21 @@ function isConfirmed(title) {
   return answered(dialog).then((answer) => answer === "yes");
 }
 
+let answer = null; // takes the answer of the dialog that is open
+
 /** Show a dialog, and return the value of the button that closed it, "" for the Escape key. */
 function answered(dialog) {
+  // What closed it last may not have been told yet.
+  answer?.("");
   dialog.returnValue = "";
   dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
-  });
+  return new Promise((resolve) => { answer = resolve; });
+}
+
+function tellAnswer({ target: dialog }) {
+  if (dialog.open) return; // that was the last time
+  answer?.(dialog.returnValue);
+  answer = null;
 }
 
 let shared = null; // the dataset that the dialog is about: name, title
@@ -68,6 +76,7 @@ export function share(name, title) {
 
 /** Make the dialogs work. */
 export function startAccess() {
+  byId("publish").addEventListener("close", tellAnswer);
   const dialog = byId("share");
   dialog.querySelector("form").addEventListener("submit", (event) => {
     event.preventDefault();

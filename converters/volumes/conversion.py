@@ -14,6 +14,7 @@ from converters.budget import Budget, budget_begun, budget_of
 from converters.claim import Claim, Request, check_place, claim, done_before, settle
 from converters.executor import open_executor, place_for_workers, workers_of
 from converters.options import ConvertOptions
+from converters.pooling.choice import pooling_for
 from converters.record import Contrast, Record
 from converters.results import BlockResult
 from converters.sources.opening import absolute
@@ -151,9 +152,9 @@ def unpacked(source: Source, budget: Budget, held: Claim, work: Work) -> Source:
 def _tile_step(plan: Plan, held: Claim, number: int, voxels: Input, spool: Spool | None) -> Step:
     stage = plan.stages[number]
     stride = sample_stride(stage.scales[0].box.voxels) if stage.first and plan.layer == "image" else 0
-    encode = encoder_for(plan.chunk_format, plan.scales[0].box.voxels // plan.workers)
-    output = _output(plan, held)
-    base = TileTask(stage, (0, 0, 0), voxels, output, plan.chunk_format, encode, plan.layer, spool, stride, plan.skip_empty)
+    chunk_format, share = plan.chunk_format, plan.scales[0].box.voxels // plan.workers
+    encode, pool = encoder_for(chunk_format, share), pooling_for(plan.layer, chunk_format.dtype, share)
+    base = TileTask(stage, (0, 0, 0), voxels, _output(plan, held), chunk_format, encode, pool, spool, stride, plan.skip_empty)
 
     def tasks() -> Iterator[TileTask]:
         return (replace(base, item=tile) for tile in stage.tiles())

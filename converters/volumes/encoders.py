@@ -6,23 +6,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.volumes.label_blocks import are_kernels_kept, encoded
+from converters.native import is_worth_it
+from converters.volumes.label_blocks import blocks_kernel, encoded
 from formats.chunks import ChunkFormat, compressed_segmentation, encode_chunk
 
 Encoder = Callable[[NDArray[Any], ChunkFormat], bytes]
 """Returns the bytes of a chunk of voxels [x, y, z, channel], as encode_chunk does."""
 
-_WORTH_LOADING = 1 << 23
-"""Voxels of a worker that take it as much longer without kernels as it takes to load them: some hundredths of a second."""
-_WORTH_COMPILING = 1 << 28
-"""Voxels of a worker from which on it compiles kernels, once for all conversions: that takes it some seconds."""
-
 
 def encoder_for(chunk_format: ChunkFormat, voxels: int) -> Encoder:
     """Return what encodes so many voxels in one process soonest. What it gives is the same."""
-    if chunk_format.encoding != "compressed_segmentation" or voxels < _WORTH_LOADING:
+    if chunk_format.encoding != "compressed_segmentation":
         return encode_chunk
-    return encode_labels if voxels >= _WORTH_COMPILING or are_kernels_kept(chunk_format.dtype) else encode_chunk
+    return encode_labels if is_worth_it(blocks_kernel(chunk_format.dtype), voxels) else encode_chunk
 
 
 def encode_labels(voxels: NDArray[Any], chunk_format: ChunkFormat) -> bytes:

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.native import Native, is_kept, loaded
+from converters.native import Native, loaded
 from formats.grid import Triple
 
 
-def are_kernels_kept(dtype: np.dtype[Any]) -> bool:
-    """Tell whether labels of a data type can be encoded without compiling anything."""
-    return is_kept(_kernel(dtype.name))
+def blocks_kernel(dtype: np.dtype[Any]) -> Native:
+    """Return the kernel for labels of a data type, uint32 or uint64."""
+    return Native("converters.volumes.label_kernels", "encode_blocks", ("int64", dtype.name, "uint32", dtype.name, "bytes"))
 
 
 def encoded(labels: NDArray[Any], block: Triple) -> NDArray[np.uint32] | None:
@@ -29,12 +29,8 @@ def encoded(labels: NDArray[Any], block: Triple) -> NDArray[np.uint32] | None:
     # No block has a number yet, and no table a length.
     numbers[12 + 2 * voxels : -tables], numbers[-tables:] = -1, 0
     room, indices = np.empty(2 * voxels, labels.dtype), np.empty(2 * voxels, np.uint8)
-    used = loaded(_kernel(labels.dtype.name))(numbers, labels.T.reshape(-1), words, room, indices)
+    used = loaded(blocks_kernel(labels.dtype))(numbers, labels.T.reshape(-1), words, room, indices)
     return words[:used] if used else None
-
-
-def _kernel(label: str) -> Native:
-    return Native("converters.volumes.label_kernels", "encode_blocks", ("int64", label, "uint32", label, "uint8"))
 
 
 def _room(entries: int) -> int:

@@ -22,13 +22,13 @@ from converters.data_types import convert_voxels
 from converters.errors import ConverterError, DatasetError
 from converters.geometry import unpooled_box
 from converters.options import ConvertOptions
+from converters.pooling.choice import POOLING
 from converters.sources.mapped import MappedSource, mapped_array
 from converters.sources.opening import open_source
 from converters.sources.packed import PackedSource
 from converters.sources.source import Source
 from converters.volumes.plan import Plan, plan_volume, source_options, volume_info
 from converters.volumes.scales import PlannedScale
-from converters.volumes.tasks import POOLING
 from formats.chunks import encode_chunk
 from formats.grid import Box, Triple
 from formats.info import encode_volume_info, parse_volume_info

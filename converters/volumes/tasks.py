@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.data_types import LayerType
 from converters.geometry import pooled_box, unpooled_box
-from converters.pooling.average import average_pooling
-from converters.pooling.mode import mode_pooling
+from converters.pooling.choice import Pooling
 from converters.results import BlockResult
 from converters.volumes.contrast import sampled
 from converters.volumes.encoders import Encoder
@@ -18,8 +16,6 @@ from converters.volumes.outputs import ChunkSink, Output, check_shared
 from converters.volumes.stages import Stage
 from formats.chunks import ChunkFormat
 from formats.grid import Box, Triple, chunk_name
-
-POOLING = {"image": average_pooling, "segmentation": mode_pooling}
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class TileTask:
     output: Output
     chunk_format: ChunkFormat
     encode: Encoder
-    layer: LayerType
+    pool: Pooling
     spool: Spool | None
     sample_stride: int
     skip_empty: bool
@@ -102,7 +98,7 @@ def _write_scale(task: TileTask, position: int, voxels: NDArray[Any], needed: tu
             if coarser is not None:
                 step = stage.scales[position + 1].step
                 pooled = pooled_box(box, step).slices(needed[position + 1].start)
-                coarser[pooled] = POOLING[task.layer](chunk, box.start, step)
+                coarser[pooled] = task.pool(chunk, box.start, step)
     if is_last:
         return voxels
     return _pooled(task, position, voxels, needed) if coarser is None else coarser
@@ -132,7 +128,7 @@ def _pooled(task: TileTask, position: int, voxels: NDArray[Any], needed: tuple[B
     """Return the voxels of needed[position + 1], pooled from those of needed[position] at once."""
     scale, coarse = task.stage.scales[position], task.stage.scales[position + 1]
     window = unpooled_box(needed[position + 1], coarse.step).intersection(scale.box)
-    return POOLING[task.layer](voxels[window.slices(needed[position].start)], window.start, coarse.step)
+    return task.pool(voxels[window.slices(needed[position].start)], window.start, coarse.step)
 
 
 def _write_chunk(task: TileTask, sink: ChunkSink, cell: Triple, chunk: NDArray[Any], written: _Written) -> None:

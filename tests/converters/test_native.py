@@ -44,12 +44,14 @@ SCRIPT = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from converters.native import Native, is_kept, keep_in, loaded
+from converters.native import Native, is_worth_it, keep_in, loaded
 if "full" in sys.argv:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 keep_in(Path("kept") if "there" in sys.argv else None)
-total = Native("outer", "total", ("int64", "uint16", "uint8"))
-kept = is_kept(total)
+total = Native("outer", "total", ("int64", "uint16", "bytes"))
+kept = is_worth_it(total, 1 << 23)
+assert not is_worth_it(total, (1 << 23) - 1)
+assert is_worth_it(total, 1 << 28)
 bytes_ = np.array([1, 2, 0, 0], np.uint8)
 result = loaded(total)(np.array([3]), np.array([1, 2, 3], np.uint16), bytes_)
 assert kept == ("numba" not in sys.modules)
@@ -146,7 +148,7 @@ def test_several_processes_that_compile_at_once(folder: Path) -> None:
 
 
 def test_a_function_that_needs_python_is_refused(folder: Path) -> None:
-    script = SCRIPT.replace('"total", ("int64", "uint16", "uint8")', '"maker", ("int64",)')
+    script = SCRIPT.replace('"total", ("int64", "uint16", "bytes")', '"maker", ("int64",)')
     process = started(folder, script=script)
     _, errors = process.communicate(timeout=120)
     assert "TypeError: maker raises, makes arrays or calls Python: it needs ['" in errors
@@ -155,7 +157,7 @@ def test_a_function_that_needs_python_is_refused(folder: Path) -> None:
 
 def test_an_array_of_another_type_is_refused() -> None:
     kernel = native.loaded(
-        native.Native("converters.volumes.label_kernels", "encode_blocks", ("int64", "uint32", "uint32", "uint32", "uint8"))
+        native.Native("converters.volumes.label_kernels", "encode_blocks", ("int64", "uint32", "uint32", "uint32", "bytes"))
     )
     right = [np.zeros(1, dtype) for dtype in ("int64", "uint32", "uint32", "uint32", "uint8")]
     for wrong in (np.zeros(1, "int32"), np.zeros(4, "int64")[::2]):

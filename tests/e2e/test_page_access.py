@@ -303,6 +303,19 @@ def test_a_dataset_becomes_public_when_that_is_confirmed_and_private_at_once(ope
     wait_until(lambda: not may_anyone_read(site, "em/cells"))
 
 
+def test_a_question_that_is_asked_again_at_once_is_answered_anew(opened: Any, site: Site):
+    page = opened(WRITE)
+    switch = card(page, "em/cells").get_by_role("switch", name="Public: em/cells")
+    switch.click()
+    dialog = page.get_by_role("dialog", name="Make em/cells public?")
+    expect(dialog).to_be_visible()
+    # The browser tells that a dialog has closed a little later.
+    switch.evaluate("box => { document.getElementById('publish').close(); box.click(); }")
+    dialog.get_by_role("button", name="Make it public").click()
+    expect(switch).to_be_checked()
+    site.publish("em/cells", "private")
+
+
 # Links ------------------------------------------------------------------------------------------------------------------------
 
 

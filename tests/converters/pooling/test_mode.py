@@ -7,7 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from converters.pooling.mode import mode_pooling
+from converters.data_types import LayerType
+from converters.pooling.average import average_pooling
+from converters.pooling.choice import pooling_for
+from converters.pooling.mode import mode_pooling, quick_mode_pooling
 from tests.converters.reference import mode, pooled, windows
 
 Triple = tuple[int, int, int]
@@ -85,3 +88,43 @@ def test_a_memory_map_is_read(factors: Triple, tmp_path: Any) -> None:
 def test_other_factors_are_refused() -> None:
     with pytest.raises(ValueError, match="each axis takes 1 or 2"):
         mode_pooling(np.zeros((4, 4, 4, 1), "uint64"), (0, 0, 0), (4, 2, 2))
+
+
+# By a kernel ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64"])
+@pytest.mark.parametrize("factors", FACTORS)
+def test_a_kernel_gives_the_same(dtype: str, factors: Triple) -> None:
+    rng = np.random.default_rng(8)
+    for different in (2, 4, 9, 200):
+        labels = rng.integers(0, np.iinfo(dtype).max, different, dtype, endpoint=True)
+        voxels = np.asfortranarray(rng.choice(labels, (67, 8, 7, 2)))
+        found = quick_mode_pooling(voxels, (-5, 4, 3), factors)
+        assert found.dtype == dtype
+        assert found.flags.f_contiguous
+        np.testing.assert_array_equal(found, pooled(voxels, (-5, 4, 3), factors, mode))
+
+
+@given(data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_kernel_takes_any_size_and_start(data: st.DataObject) -> None:
+    shape = data.draw(st.tuples(*[st.integers(1, 6)] * 3, st.integers(1, 2)))
+    start = data.draw(st.tuples(*[st.integers(-9, 9)] * 3))
+    factors = data.draw(st.sampled_from(FACTORS))
+    drawn = data.draw(npst.arrays("uint64", shape, elements=st.sampled_from(LABELS)))
+    voxels = np.array(drawn, order=data.draw(st.sampled_from("CF")))  # type: ignore[call-overload]
+    np.testing.assert_array_equal(quick_mode_pooling(voxels, start, factors), pooled(voxels, start, factors, mode))
+
+
+@pytest.mark.usefixtures("nothing_is_kept")
+@pytest.mark.parametrize(
+    ("layer", "voxels", "expected"),
+    [
+        ("segmentation", 1 << 28, quick_mode_pooling),
+        ("segmentation", (1 << 28) - 1, mode_pooling),
+        ("image", 1 << 30, average_pooling),
+    ],
+)
+def test_a_kernel_is_compiled_where_it_has_enough_to_do(layer: LayerType, voxels: int, expected: Any) -> None:
+    assert pooling_for(layer, np.dtype("uint32"), voxels) is expected

@@ -1,24 +1,13 @@
 """What a conversion encodes its chunks with."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from converters import native
 from converters.volumes.encoders import encode_labels, encoder_for
 from formats.chunks import ChunkFormat, encode_chunk
 from formats.errors import EncodeError
-
-
-@pytest.fixture
-def nothing_is_kept(tmp_path: Path) -> Iterator[None]:
-    before = native.kept_in()
-    native.keep_in(tmp_path)
-    yield
-    native.keep_in(before)
 
 
 @pytest.mark.usefixtures("nothing_is_kept")
