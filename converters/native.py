@@ -26,7 +26,8 @@ NativeFunction = Callable[..., int]
 """Takes contiguous arrays, of the data types that it was compiled for, and returns a number."""
 
 _WORTH_LOADING = 1 << 23
-_WORTH_COMPILING = 1 << 28
+WORTH_COMPILING = 1 << 28
+"""Voxels of a process from which on it compiles a function that is not kept."""
 _DIGEST_BYTES = 32
 
 
@@ -59,7 +60,7 @@ def is_worth_it(function: Native, voxels: int) -> bool:
 
     It takes some hundredths of a second to load; some seconds to compile, but that is for all processes to come.
     """
-    return voxels >= _WORTH_COMPILING or (voxels >= _WORTH_LOADING and _kept(function) is not None)
+    return voxels >= WORTH_COMPILING or (voxels >= _WORTH_LOADING and _kept(function) is not None)
 
 
 @cache

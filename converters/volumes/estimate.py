@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from converters.data_types import convert_voxels
 from converters.geometry import pooled_box
-from converters.pooling.average import average_pooling
-from converters.pooling.mode import mode_pooling
+from converters.native import WORTH_COMPILING
+from converters.pooling.choice import pooling_for
 from converters.volumes.blocks import times_read
+from converters.volumes.encoders import encoder_for
 from converters.volumes.plan import Plan
 from converters.volumes.shards import shard_numbers
-from formats.chunks import GZIPPED, encode_chunk
+from formats.chunks import GZIPPED
 from formats.grid import Box, Triple
 from formats.gzip import compress
 
@@ -81,7 +82,8 @@ def estimate(plan: Plan) -> Estimate:
     Nothing is written. Raises DamagedError and ValueRefusedError as the conversion would.
     """
     looks = _looks(plan)
-    _measured(plan, looks, 1, pooled=False)  # loads the codecs, so that the clock below does not tell of them
+    for pooled in (False, len(plan.scales) > 1):
+        _measured(plan, looks, 1, pooled=pooled)  # loads the codecs, so that the clock below does not tell of them
     fine = _measured(plan, looks, _SAMPLES, pooled=False)
     coarse = _measured(plan, looks, _SAMPLES_POOLED, pooled=True) if len(plan.scales) > 1 else fine
     stored = _stored(plan, fine.stored_bytes / fine.voxels, coarse.stored_bytes / coarse.voxels)
@@ -249,13 +251,19 @@ def _pooled(plan: Plan, voxels: NDArray[Any], box: Box) -> NDArray[Any]:
     """Return a chunk of the second scale, or the part of one that lies within the volume."""
     scale = plan.scales[1]
     placed = box.shifted(plan.scales[0].box.start)
-    pool = average_pooling if plan.layer == "image" else mode_pooling
+    pool = pooling_for(plan.layer, plan.chunk_format.dtype, _share(plan))
     chunk = pool(voxels, placed.start, scale.step)
     x, y, z = (min(n, c) for n, c in zip(pooled_box(placed, scale.step).shape, scale.chunk_size, strict=True))
     return chunk[:x, :y, :z]
 
 
 def _stored_bytes(plan: Plan, chunk: NDArray[Any]) -> int:
-    data = encode_chunk(np.asfortranarray(chunk), plan.chunk_format)
+    encode = encoder_for(plan.chunk_format, _share(plan))
+    data = encode(np.asfortranarray(chunk), plan.chunk_format)
     compressible = plan.layout != "flat" and plan.chunk_format.encoding in GZIPPED
     return len(compress(data)) if compressible else len(data)
+
+
+def _share(plan: Plan) -> int:
+    """Return the voxels of a worker, for which it chooses kernels; a look compiles none."""
+    return min(plan.scales[0].box.voxels // plan.workers, WORTH_COMPILING - 1)
