@@ -7,7 +7,6 @@ import atexit
 import gc
 import os
 import sys
-from pathlib import Path
 
 # Importing makes hundreds of thousands of objects that stay: looking through them again and again takes a tenth of the start.
 gc.set_threshold(50_000)
@@ -20,12 +19,10 @@ def main() -> None:
     # One thread in each process: the work is cut into processes, and OpenBLAS's threads cost start-up time and memory.
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    if kernels := os.environ.get("NUMBA_CACHE_DIR"):
-        from converters.native import keep_in
-
-        keep_in(Path(kernels))
     from app.cli import run
+    from app.kernels import keep_kernels
 
+    keep_kernels()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from app.kernels import keep_kernels
+
 if TYPE_CHECKING:
     from converters.steps import Progress
 
@@ -76,6 +78,7 @@ def main() -> None:
         Path("/proc/self/oom_score_adj").write_text(_MORE_WILLINGLY_KILLED)
     for descriptor in (work.pipe, *work.kept):
         os.set_inheritable(descriptor, False)
+    keep_kernels()
     with open(work.pipe, "w", encoding="utf-8") as pipe:
         status = _do(work, Teller(pipe))
     sys.stdout.flush()

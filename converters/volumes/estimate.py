@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from converters.data_types import convert_voxels
 from converters.geometry import pooled_box
 from converters.native import WORTH_COMPILING
-from converters.pooling.choice import pooling_for
+from converters.pooling.choice import Pooling, pooling_for
 from converters.volumes.blocks import times_read
 from converters.volumes.encoders import encoder_for
 from converters.volumes.plan import Plan
@@ -190,6 +190,9 @@ def _cells(shape: Triple, count: int) -> list[Triple]:
 def _measured(plan: Plan, looks: tuple[_Look, ...], count: int, *, pooled: bool) -> _Sample:
     voxels = stored = read_voxels = 0
     read_seconds = made_seconds = 0.0
+    # A look compiles no kernels.
+    share = min(plan.scales[0].box.voxels // plan.workers, WORTH_COMPILING - 1)
+    encode, pool = encoder_for(plan.chunk_format, share), pooling_for(plan.layer, plan.chunk_format.dtype, share)
     began = time.perf_counter()
     for box, look in _boxes(plan, looks, count, pooled):
         if _is_mapped(plan):
@@ -199,9 +202,9 @@ def _measured(plan: Plan, looks: tuple[_Look, ...], count: int, *, pooled: bool)
         part = np.asfortranarray(convert_voxels(read, plan.chunk_format.data_type, plan.layer)[0])
         converted = time.perf_counter()
         read_voxels += _met(plan.source.shape, plan.source.block, box)
-        chunk = _pooled(plan, part, box) if pooled else part
+        chunk = _pooled(plan, part, box, pool) if pooled else part
         voxels += math.prod(chunk.shape[:3])
-        stored += _stored_bytes(plan, chunk)
+        stored += _stored_bytes(plan, encode(np.asfortranarray(chunk), plan.chunk_format))
         read_seconds += converted - started
         made_seconds += time.perf_counter() - converted
         if time.perf_counter() - began > _SAMPLING_SECONDS:
@@ -247,23 +250,15 @@ def _met(shape: Triple, block: Triple, box: Box) -> int:
     return math.prod(min(-(-end // b) * b, n) - start // b * b for n, b, start, end in parts)
 
 
-def _pooled(plan: Plan, voxels: NDArray[Any], box: Box) -> NDArray[Any]:
+def _pooled(plan: Plan, voxels: NDArray[Any], box: Box, pool: Pooling) -> NDArray[Any]:
     """Return a chunk of the second scale, or the part of one that lies within the volume."""
     scale = plan.scales[1]
     placed = box.shifted(plan.scales[0].box.start)
-    pool = pooling_for(plan.layer, plan.chunk_format.dtype, _share(plan))
     chunk = pool(voxels, placed.start, scale.step)
     x, y, z = (min(n, c) for n, c in zip(pooled_box(placed, scale.step).shape, scale.chunk_size, strict=True))
     return chunk[:x, :y, :z]
 
 
-def _stored_bytes(plan: Plan, chunk: NDArray[Any]) -> int:
-    encode = encoder_for(plan.chunk_format, _share(plan))
-    data = encode(np.asfortranarray(chunk), plan.chunk_format)
+def _stored_bytes(plan: Plan, data: bytes) -> int:
     compressible = plan.layout != "flat" and plan.chunk_format.encoding in GZIPPED
     return len(compress(data)) if compressible else len(data)
-
-
-def _share(plan: Plan) -> int:
-    """Return the voxels of a worker, for which it chooses kernels; a look compiles none."""
-    return min(plan.scales[0].box.voxels // plan.workers, WORTH_COMPILING - 1)
