@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from multiprocessing.connection import wait as wait_for_handles
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import FrameType
 from typing import ParamSpec, TypeVar
@@ -56,20 +57,40 @@ class SerialExecutor(Executor):
         return future
 
 
-class _Processes(ProcessPoolExecutor):
-    """Worker processes that never see Ctrl-C, not even while they start, and end with the thread that gives them their tasks."""
+class _Processes(Executor):
+    """Worker processes that never see Ctrl-C, not even while they start, and end with the thread that gives them their tasks.
 
-    def __init__(self, workers: int) -> None:
-        # Spawned: the server that starts conversions has threads, which forks do not survive.
-        super().__init__(
-            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(native.kept_in(),)
-        )
+    They are there from the first task on. may_fork: they may be copies of this process, where that is safe.
+    """
+
+    def __init__(self, workers: int, *, may_fork: bool) -> None:
         self.workers = workers
+        self._may_fork = may_fork
+        self._pool: ProcessPoolExecutor | None = None
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Hand the task to a worker, one started for it when none is free."""
         with _uninterrupted():
-            return super().submit(fn, *args, **kwargs)
+            if self._pool is None:
+                self._pool = ProcessPoolExecutor(
+                    self.workers, _context(may_fork=self._may_fork), initializer=_start_worker, initargs=(native.kept_in(),)
+                )
+            return self._pool.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the workers, after what they have to do."""
+        if self._pool is not None:
+            self._pool.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def _context(*, may_fork: bool) -> BaseContext:
+    """Return how workers are started: forked, they have at once what this process has imported.
+
+    Only a process of one thread survives a fork: what other threads hold stays held in the copy. macOS's libraries have threads
+    that nobody sees.
+    """
+    alone = may_fork and sys.platform == "linux" and len(os.listdir("/proc/self/task")) == 1
+    return multiprocessing.get_context("fork" if alone else "spawn")
 
 
 @contextmanager
@@ -131,7 +152,25 @@ def open_executor(executor: str) -> Executor:
     if "://" in executor:
         return open_cluster(executor)
     number = executor.partition(":")[2]
-    return _Processes(int(number) if number else _cores())
+    return _Processes(int(number) if number else _cores(), may_fork=True)
+
+
+def open_apart(workers: int) -> Executor:
+    """Return worker processes that share nothing with this one: a copy of a server would keep its connections open."""
+    return _Processes(workers, may_fork=False)
+
+
+def start_workers(executor: Executor, function: Callable[..., object]) -> None:
+    """Have the workers of an executor start now and import what they need for a function.
+
+    Before the run claims its folder: a worker that is a copy of this process would hold the lock, too.
+    """
+    for _ in range(workers_of(executor)):
+        executor.submit(_import, function)
+
+
+def _import(function: Callable[..., object]) -> None:
+    """Do nothing: to be handed a function, a worker has imported its module."""
 
 
 def run(
@@ -220,6 +259,8 @@ def _start_worker(kept_in: Path | None) -> None:
     native.keep_in(kept_in)
     # Ctrl-C reaches the whole process group: the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A copy of the parent would do what the parent does.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         _be_killed_with_parent()
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from concurrent.futures import BrokenExecutor, Executor
 
 from app.preview.runs import Run
-from converters.executor import open_executor
+from converters.executor import open_apart
 from converters.volumes.preview import NotReadyError, background_chunk, preview_file
 
 _PROCESSES = 2
@@ -103,7 +103,7 @@ class Previews:
         run, name = key
         try:
             if self._executor is None:
-                self._executor = open_executor(f"processes:{_PROCESSES}")
+                self._executor = open_apart(_PROCESSES)
             found = await asyncio.wrap_future(self._executor.submit(preview_file, run.begun, name, run.spool))
         except BrokenExecutor:
             # A process was killed, for want of memory perhaps: the next request starts new ones.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from converters.budget import budget_begun, budget_of
 from converters.children import SHOWN
 from converters.errors import DatasetError, OptionError
-from converters.executor import open_executor, place_for_workers
+from converters.executor import open_executor, place_for_workers, start_workers
 from converters.meshes.blocks import BlockTask, MeshSource, mesh_block, part_paths
 from converters.meshes.joining import GroupTask, mesh_group, told_path
 from converters.meshes.large import LargeSegment, Placed, mesh_large
@@ -75,6 +75,7 @@ def make_meshes(dataset: Path, options: MeshOptions, report: Report) -> MeshSumm
     dataset = Path(place_for_workers(dataset, options.executor))
     finish_publishing(dataset, MESHES.member)
     with open_executor(options.executor) as executor:
+        start_workers(executor, mesh_block)
         return _make(dataset, options, executor, report)
 
 

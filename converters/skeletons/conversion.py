@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from converters.budget import Budget, budget_begun, budget_of
 from converters.cluster import ClusterExecutor
 from converters.errors import OptionError
-from converters.executor import open_executor, place_for_workers
+from converters.executor import open_executor, place_for_workers, start_workers
 from converters.publishing import (
     ChildClaim,
     check_extendable,
@@ -81,6 +81,7 @@ def make_skeletons(dataset: Path, options: SkeletonizeOptions, report: Report) -
     dataset = Path(place_for_workers(dataset, options.executor))
     finish_publishing(dataset, SKELETONS.member)
     with open_executor(options.executor) as executor:
+        start_workers(executor, trace_block)
         return _make(dataset, options, executor, report)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from converters.budget import Budget, budget_begun, budget_of
 from converters.claim import Claim, Request, check_place, claim, done_before, settle
-from converters.executor import open_executor, place_for_workers, workers_of
+from converters.executor import open_executor, place_for_workers, start_workers
 from converters.options import ConvertOptions
 from converters.pooling.choice import pooling_for
 from converters.record import Contrast, Record
@@ -29,7 +29,7 @@ from converters.volumes.outputs import ChunkFiles, Output, ShardParts
 from converters.volumes.plan import Plan, make_plan, unit_for, volume_info, workers_within
 from converters.volumes.shards import ShardTask, shard_numbers, write_shard
 from converters.volumes.stages import Stage
-from converters.volumes.tasks import TileTask, convert_tile, prepare_worker
+from converters.volumes.tasks import TileTask, convert_tile
 from converters.volumes.thumbnail import thumbnail
 from converters.volumes.unpacking import UnpackedSource, unpack
 from formats.chunks import GZIPPED
@@ -111,8 +111,7 @@ def executor_for(source: Path | str, options: ConvertOptions) -> Iterator[Execut
     """Open the executor, its workers starting while this process plans; a small file is sooner done than a worker is started."""
     small = Path(source).is_file() and Path(source).stat().st_size < _SMALL_SOURCE
     with open_executor("serial" if small else options.executor) as executor:
-        for _ in range(workers_of(executor)):
-            executor.submit(prepare_worker)
+        start_workers(executor, convert_tile)
         yield executor
 
 

@@ -52,10 +52,6 @@ class _Written:
     stored_bytes: int = 0
 
 
-def prepare_worker() -> None:
-    """Do nothing: a worker that is asked to has imported this module before the first tile is there."""
-
-
 def convert_tile(task: TileTask) -> BlockResult:
     """Do one tile's work. Raises DamagedError, when nothing was written yet, ValueRefusedError, DiskFullError, DatasetError."""
     check_shared(task.output.root)

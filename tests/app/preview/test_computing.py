@@ -29,11 +29,11 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[ThreadPoolExecutor]:
     """Threads in the place of processes, one list of all that were opened."""
     opened: list[ThreadPoolExecutor] = []
 
-    def open_executor(name: str) -> ThreadPoolExecutor:
-        opened.append(ThreadPoolExecutor(2))
+    def open_apart(workers: int) -> ThreadPoolExecutor:
+        opened.append(ThreadPoolExecutor(workers))
         return opened[-1]
 
-    monkeypatch.setattr(computing, "open_executor", open_executor)
+    monkeypatch.setattr(computing, "open_apart", open_apart)
     return opened
 
 
