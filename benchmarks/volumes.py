@@ -2,7 +2,7 @@
 
 Every side writes the scales that glassine plans, in chunks of 64^3; none syncs its files to disk; all read a source that lies
 in the page cache. Runs are interleaved: each round runs every side once and begins with another one. Before each run, outside
-the time taken, the last output is removed and the disk settles. Before the rounds each side runs once untimed and its voxels
+the time taken, the last output is put aside and the disk settles. Before the rounds each side runs once untimed and its voxels
 are checked.
 """
 
