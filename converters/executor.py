@@ -70,11 +70,12 @@ class _Processes(Executor):
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Hand the task to a worker, one started for it when none is free."""
+        if self._pool is None:
+            # Not below: multiprocessing starts a process of its own here and lets Ctrl-C through when that is there.
+            self._pool = ProcessPoolExecutor(
+                self.workers, _context(may_fork=self._may_fork), initializer=_start_worker, initargs=(native.kept_in(),)
+            )
         with _uninterrupted():
-            if self._pool is None:
-                self._pool = ProcessPoolExecutor(
-                    self.workers, _context(may_fork=self._may_fork), initializer=_start_worker, initargs=(native.kept_in(),)
-                )
             return self._pool.submit(fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

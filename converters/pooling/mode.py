@@ -4,6 +4,7 @@ No label is ever invented and the rule does not depend on the values of the labe
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ def quick_mode_pooling(voxels: NDArray[Any], start: Triple, factors: Triple) -> 
     return _pooled(voxels, start, factors, _by_kernel)
 
 
+@cache
 def mode_kernel(dtype: np.dtype[Any]) -> Native:
     """Return the kernel for labels of a data type."""
     return Native("converters.pooling.mode_kernels", "pool_windows", ("int64", dtype.name, dtype.name, dtype.name, "bytes"))

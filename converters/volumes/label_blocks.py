@@ -1,6 +1,7 @@
 """Labels as compressed_segmentation's words, by kernels."""
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from converters.native import Native, loaded
 from formats.grid import Triple
 
 
+@cache
 def blocks_kernel(dtype: np.dtype[Any]) -> Native:
     """Return the kernel for labels of a data type, uint32 or uint64."""
     return Native("converters.volumes.label_kernels", "encode_blocks", ("int64", dtype.name, "uint32", dtype.name, "bytes"))

@@ -5,6 +5,9 @@
     label SOURCE DATASET OPTIONS     a labelling; OPTIONS: LabelOptions as JSON
     held SECONDS                     two workers in a call that lets no other thread run
     tasks SECONDS [EXECUTOR]         workers that sleep, two processes without EXECUTOR
+    stubborn SECONDS                 the same as tasks, in a process that SIGTERM does not end
+    apart SECONDS                    the same as tasks, with workers that are no copies of this process
+    beside-a-thread WHAT ...         any of these where there is another thread, so that workers are spawned and not forked
 
 Lines on standard output tell how far it is. Tasks for workers are here too: they import nothing heavy.
 """
@@ -13,12 +16,17 @@ import errno
 import os
 import signal
 import sys
+import threading
 import time
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+# As in app/entry.py: OpenBLAS would start threads as soon as numpy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from converters.errors import ConverterError, DamagedError, ValueRefusedError
-from converters.executor import open_executor, run
+from converters.executor import open_apart, open_executor, run
 from formats.errors import DecodeError
 
 
@@ -110,9 +118,17 @@ def say(*words: object) -> None:
 def main(arguments: list[str]) -> int:
     """Do what the arguments say; the exit status is 130 after Ctrl-C and 1 after an error, which is told on standard error."""
     try:
+        if arguments[0] == "beside-a-thread":
+            threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+            arguments = arguments[1:]
         say("begin")
         if arguments[0] == "tasks":
             _tasks(float(arguments[1]), *arguments[2:])
+        elif arguments[0] == "stubborn":
+            signal.signal(signal.SIGTERM, lambda number, frame: None)
+            _tasks(float(arguments[1]))
+        elif arguments[0] == "apart":
+            _work(open_apart(2), float(arguments[1]))
         elif arguments[0] == "held":
             _held(float(arguments[1]))
         elif arguments[0] == "convert-killed":
@@ -131,7 +147,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _tasks(seconds: float, name: str = "processes:2") -> None:
-    with open_executor(name) as executor:
+    _work(open_executor(name), seconds)
+
+
+def _work(opened: Executor, seconds: float) -> None:
+    with opened as executor:
         for _, process in run(executor, sleep, [seconds] * 1000, max_pending=4):
             say("worked", process)
 

@@ -7,6 +7,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
+import psutil
 import pytest
 
 from converters.errors import ConverterError, DamagedError, DiskFullError, TaskError, ValueRefusedError, WorkerError
@@ -215,28 +216,35 @@ def test_workers_outlive_other_threads_than_the_one_that_uses_them() -> None:
     assert sorted(results) == [(n, 2 * n) for n in range(20)]
 
 
-def test_a_worker_that_no_thread_of_it_can_interrupt_ends_with_a_parent_that_is_killed() -> None:
-    with started("held", 60) as process:
+WAYS: dict[str, tuple[str, ...]] = {"forked": (), "spawned": ("beside-a-thread",)}
+"""How workers are started, and what the process that starts them is told before all else."""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_worker_that_no_thread_of_it_can_interrupt_ends_with_a_parent_that_is_killed(way: str) -> None:
+    with started(*WAYS[way], "held", 60) as process:
         wait_for(process, lambda line: line == "begin\n")
-        _wait_for_workers(process)
+        _wait_for_workers(process, way)
         time.sleep(1)
         process.kill()
         process.wait()
         assert_nothing_runs(process)
 
 
-def test_workers_end_with_a_parent_that_is_killed() -> None:
-    with started("tasks", 60) as process:
+@pytest.mark.parametrize("way", WAYS)
+def test_workers_end_with_a_parent_that_is_killed(way: str) -> None:
+    with started(*WAYS[way], "tasks", 60) as process:
         wait_for(process, lambda line: line == "begin\n")
-        _wait_for_workers(process)
+        _wait_for_workers(process, way)
         process.kill()
         process.wait()
         assert_nothing_runs(process)
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("seconds", [0.0, 0.04, 0.08, 0.12, 0.2, 0.6])
-def test_ctrl_c_ends_all_without_a_word_from_the_workers(seconds: float) -> None:
-    with started("tasks", 0.2) as process:
+def test_ctrl_c_ends_all_without_a_word_from_the_workers(seconds: float, way: str) -> None:
+    with started(*WAYS[way], "tasks", 0.2) as process:
         wait_for(process, lambda line: line == "begin\n")
         time.sleep(seconds)
         os.killpg(process.pid, signal.SIGINT)
@@ -246,9 +254,27 @@ def test_ctrl_c_ends_all_without_a_word_from_the_workers(seconds: float) -> None
         assert_nothing_runs(process)
 
 
-def _wait_for_workers(process: Any) -> None:
+def test_a_worker_ends_when_it_is_told_to_whatever_its_parent_does_then() -> None:
+    with started("stubborn", 60) as process:
+        wait_for(process, lambda line: line == "begin\n")
+        _wait_for_workers(process, "forked")
+        os.kill(next(pid for pid in session(process) if pid != process.pid), signal.SIGTERM)
+        assert "WorkerError: a worker process died before its block was done" in ended(process)
+        assert process.returncode == 1
+
+
+def test_workers_that_are_apart_are_no_copies_of_their_parent() -> None:
+    with started("apart", 60) as process:
+        wait_for(process, lambda line: line == "begin\n")
+        _wait_for_workers(process, "spawned")
+
+
+def _wait_for_workers(process: Any, way: str) -> None:
+    """Wait for the parent and two workers; spawned ones have multiprocessing's tracker of resources beside them."""
+    expected = {"forked": 3, "spawned": 4}[way]
     deadline = time.monotonic() + 30
-    # The parent, the resource tracker of multiprocessing, two workers.
-    while len(session(process)) < 4:
+    while len(session(process)) < expected:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    spawned = [pid for pid in session(process) if "spawn_main" in " ".join(psutil.Process(pid).cmdline())]
+    assert len(spawned) == {"forked": 0, "spawned": 2}[way]
