@@ -123,7 +123,7 @@ def open_cluster(address: str) -> ClusterExecutor:
         distributed = import_module("distributed")
     except ImportError as error:
         raise OptionError(f'--executor {address} needs Dask: pip install "glassine[cluster]"') from error
-    for name in ("distributed.client", "tornado.application"):
+    for name in ("distributed.client", "distributed.batched", "tornado.application"):
         # What is logged when a connection is lost is told by our own errors.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     client = _connect(distributed, address)
