@@ -1,9 +1,9 @@
 """glassine and its peers convert the same volumes: wall time, memory and bytes of whole processes, side by side.
 
 Every side writes the scales that glassine plans, in chunks of 64^3; none syncs its files to disk; all read a source that lies
-in the page cache. Runs are interleaved: each round runs every side once and begins with another one. Before each run, outside
-the time taken, the last output is put aside and the disk settles. Before the rounds each side runs once untimed and its voxels
-are checked.
+in the page cache. Runs are interleaved: each round runs every side twice, of which the second run counts, and begins with another
+side. Before each run, outside the time taken, the last output is put aside and the disk settles. Before the rounds each side
+runs once, and its voxels are checked.
 """
 
 import argparse
