@@ -90,8 +90,15 @@ def _context(*, may_fork: bool) -> BaseContext:
     Only a process of one thread survives a fork: what other threads hold stays held in the copy. macOS's libraries have threads
     that nobody sees.
     """
-    alone = may_fork and sys.platform == "linux" and len(os.listdir("/proc/self/task")) == 1
-    return multiprocessing.get_context("fork" if alone else "spawn")
+    return multiprocessing.get_context("fork" if may_fork and _is_alone() else "spawn")
+
+
+def _is_alone() -> bool:
+    """Tell whether this process is known to have one thread, those of libraries counted: Linux tells (proc(5))."""
+    try:
+        return sys.platform == "linux" and len(os.listdir("/proc/self/task")) == 1
+    except OSError:
+        return False
 
 
 @contextmanager
