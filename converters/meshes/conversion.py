@@ -75,7 +75,6 @@ def make_meshes(dataset: Path, options: MeshOptions, report: Report) -> MeshSumm
     dataset = Path(place_for_workers(dataset, options.executor))
     finish_publishing(dataset, MESHES.member)
     with open_executor(options.executor) as executor:
-        start_workers(executor, mesh_block)
         return _make(dataset, options, executor, report)
 
 
@@ -86,6 +85,7 @@ def _make(dataset: Path, options: MeshOptions, executor: Executor, report: Repor
     if before is not None:
         return MeshSummary(plan, before, already=True)
     check_replaceable(dataset, plan.info, MESHES, overwrite=options.overwrite)
+    start_workers(executor, mesh_block)
     with claim_child(dataset, MESHES, request) as held:
         kept = max(0, sum(len(items) for items in held.journal.done.values()) - 1)
         kept_budget = budget_begun(held.journal, plan.budget)

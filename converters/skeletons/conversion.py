@@ -81,7 +81,6 @@ def make_skeletons(dataset: Path, options: SkeletonizeOptions, report: Report) -
     dataset = Path(place_for_workers(dataset, options.executor))
     finish_publishing(dataset, SKELETONS.member)
     with open_executor(options.executor) as executor:
-        start_workers(executor, trace_block)
         return _make(dataset, options, executor, report)
 
 
@@ -93,6 +92,7 @@ def _make(dataset: Path, options: SkeletonizeOptions, executor: Executor, report
         return SkeletonSummary(plan, before, already=True)
     check_replaceable(dataset, plan.info, SKELETONS, overwrite=options.overwrite)
     check_extendable(dataset, plan.info)
+    start_workers(executor, trace_block)
     with claim_child(dataset, SKELETONS, request) as held:
         kept = max(0, sum(len(items) for items in held.journal.done.values()) - 1)
         kept_budget = budget_begun(held.journal, plan.budget)
